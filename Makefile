@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make            build build/dink, build/dink-vm, build/dink-agent
+# make run        install what is missing, build, bring up scenarios/docker-in-kata.yaml and end at
+#                 a root prompt three levels deep (without a terminal: prints a proof of each level)
+# make check      all tests, installing what they need; DINK_MUST_WORK=1 makes skips failures
+# make check-fast unit tests, goldens and fuzz corpora: no root, no engines, under a minute
+# make bench      benchmarks; BENCH=name picks one
+# make lint       format, include rule, clang-tidy, cppcheck, shellcheck, both compilers
+# make fmt        rewrite the C sources in the project's format
+# make deps       install the Debian packages that building and running need (root)
+# make install    into $(DESTDIR)$(PREFIX)
+# make clean      remove build/; caches and state are left alone
+#
+# CC=clang, O=build/clang picks another compiler and output folder. SAN=1 builds under ASan+UBSan.
+
+CC      ?= gcc
+O       ?= build
+PREFIX  ?= /usr/local
+SAN     ?=
+V       ?=
+Q       := $(if $(V),,@)
+
+WARN    := -Wall -Wextra -Wformat=2 -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+           -Wold-style-definition -Wundef -Wwrite-strings -Wpointer-arith -Wvla \
+           -Wimplicit-fallthrough
+HARDEN  := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong
+SANFLAGS := $(if $(SAN),-fsanitize=address,undefined -fno-sanitize-recover=undefined \
+           -fno-omit-frame-pointer)
+VERSION := 0.1
+CFLAGS  ?= -O2 -g
+override CFLAGS += -std=gnu17 $(WARN) $(HARDEN) $(SANFLAGS) -fPIE -D_GNU_SOURCE \
+           -DDINK_VERSION='"$(VERSION)"' -I. -MMD -MP $(if $(WERROR),-Werror)
+LDHARD  := -Wl,-z,relro,-z,now -Wl,--gc-sections
+LIBS    := -lyaml -ljson-c -lcurl -lcrypto -lblkid -lbtrfsutil -lseccomp -lcap-ng -larchive -lpthread
+# dink-vm and dink-agent run inside layers and guests that have no libraries of ours
+STATIC_LIBS := -ljson-c -lblkid -lcap-ng -lseccomp -luuid -lpthread
+
+LIB_SRC   := $(sort $(wildcard provision/*/*.c loopdev/*.c kernel-configs/*.c images/*.c))
+DINK_SRC  := $(sort $(wildcard cmd/dink/*.c))
+VM_SRC    := $(sort $(wildcard cmd/dink-vm/*.c))
+AGENT_SRC := $(sort $(wildcard cmd/dink-agent/*.c))
+UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
+FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+ALL_SRC   := $(LIB_SRC) $(DINK_SRC) $(VM_SRC) $(AGENT_SRC) $(UNIT_SRC) $(FUZZ_SRC)
+HEADERS   := $(sort $(wildcard provision/*/*.h loopdev/*.h kernel-configs/*.h images/*.h cmd/*/*.h \
+             tests/*/*.h))
+
+obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
+PROGRAMS := $(O)/dink $(if $(SAN),,$(O)/dink-vm $(O)/dink-agent)
+UNIT  := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
+FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
+
+all: $(PROGRAMS)
+
+$(O)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC    $<")
+	$(Q)$(CC) $(CFLAGS) -ffunction-sections -fdata-sections -c -o $@ $<
+
+$(O)/libdink.a: $(call obj,$(LIB_SRC))
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/dink: $(call obj,$(DINK_SRC)) $(O)/libdink.a
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(CFLAGS) -pie $(LDHARD) -o $@ $^ $(LIBS)
+
+$(O)/dink-vm: $(call obj,$(VM_SRC)) $(O)/libdink.a
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(CFLAGS) -static-pie $(LDHARD) -o $@ $^ $(STATIC_LIBS)
+
+$(O)/dink-agent: $(call obj,$(AGENT_SRC)) $(O)/libdink.a
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(CFLAGS) -static $(LDHARD) -o $@ $^ $(STATIC_LIBS)
+
+$(O)/unit/%: $(O)/obj/tests/unit/%.o $(O)/libdink.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -pie -o $@ $^ -lcmocka $(LIBS)
+
+# with clang the target is a libFuzzer program, with gcc it replays the files it is given
+$(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(O)/libdink.a $(if $(FUZZING),,tests/fuzz/replay.c)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) -pie -o $@ $^ $(LIBS)
+
+unit: $(UNIT)
+fuzz: $(FUZZ)
+
+check: deps all
+	$(Q)tests/run all
+check-fast:
+	$(Q)tests/run fast
+bench: all
+	$(Q)tests/bench/run $(BENCH)
+lint:
+	$(Q)tests/lint
+fmt:
+	$(Q)clang-format -i $(ALL_SRC) $(HEADERS)
+deps:
+	$(Q)tests/deps
+
+run: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(O)/dink up --shell scenarios/docker-in-kata.yaml
+
+install: all
+	install -D -m 755 $(O)/dink $(DESTDIR)$(PREFIX)/bin/dink
+	install -D -m 755 $(O)/dink-vm $(DESTDIR)$(PREFIX)/bin/dink-vm
+	install -D -m 755 $(O)/dink-agent $(DESTDIR)$(PREFIX)/lib/dink/dink-agent
+	for d in kernel-configs images scenarios; do \
+	  mkdir -p $(DESTDIR)$(PREFIX)/share/dink/$$d && \
+	  cp -R $$d/. $(DESTDIR)$(PREFIX)/share/dink/$$d/ && \
+	  find $(DESTDIR)$(PREFIX)/share/dink/$$d -name '*.[ch]' -delete; done
+	for p in docs/man/*; do n=$${p##*.}; \
+	  install -D -m 644 $$p $(DESTDIR)$(PREFIX)/share/man/man$$n/$${p##*/}; done
+	mkdir -p $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$(O)/dink complete bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dink
+
+clean:
+	rm -rf build
+
+print-%:
+	@echo $($*)
+
+.PHONY: all run check check-fast bench lint fmt deps install clean unit fuzz
+.SECONDARY:
+-include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC)))

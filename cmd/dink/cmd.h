@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line: one table of commands, one table of options each; help, completion and the
+ * man page check are all made from them. One file per command, thin.
+ */
+#pragma once
+
+#include "provision/base/err.h"
+#include "provision/base/mem.h"
+#include "provision/base/progress.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum dink_opt_kind {
+	DINK_OPT_FLAG,     /* bool */
+	DINK_OPT_STRING,   /* const char *, borrowed from argv */
+	DINK_OPT_STRV,     /* struct dink_strv, may be given again */
+	DINK_OPT_INT,      /* int64_t */
+	DINK_OPT_SIZE,     /* uint64_t bytes: "10GiB" */
+	DINK_OPT_DURATION, /* uint64_t ms: "30s" */
+};
+
+/* What completion offers for an argument. */
+enum dink_complete {
+	DINK_COMPLETE_NONE,
+	DINK_COMPLETE_FILE,
+	DINK_COMPLETE_DIR,
+	DINK_COMPLETE_INSTANCE, /* names of running instances */
+	DINK_COMPLETE_LAYER,    /* layer addresses */
+	DINK_COMPLETE_FEATURE,
+};
+
+struct dink_opt {
+	char short_name; /* 0 = none */
+	const char *long_name;
+	enum dink_opt_kind kind;
+	size_t offset; /* of the target in the command's option struct */
+	const char *metavar;
+	const char *help;
+	enum dink_complete complete;
+};
+
+struct dink_args {
+	const struct dink_command *command;
+	void *opts;        /* the command's option struct, zeroed, then filled */
+	char **v;          /* operands, NULL-terminated; after "--" included */
+	int n;
+	int n_before_dashes; /* operands before "--"; n where there was none */
+	bool json;         /* --json was given */
+	struct dink_progress progress; /* for libraries: lines on stderr, live on a terminal */
+};
+
+struct dink_command {
+	const char *name;     /* "up"; for sub-commands "kernel build" */
+	const char *operands; /* "[SCENARIO]" */
+	const char *summary;  /* one line */
+	const char *examples; /* several lines: "  dink up x.yaml    bring it up\n" */
+	const struct dink_opt *opts; /* ended by .long_name NULL */
+	size_t opts_size;
+	int min_args, max_args; /* of operands; max -1 = any */
+	bool has_json;
+	bool takes_command;   /* stops option parsing at the first operand after LAYER or at "--" */
+	enum dink_complete complete; /* of operands */
+	/* returns the exit code, or fills err and returns any negative */
+	int (*run)(struct dink_args *args, struct dink_err *err);
+};
+
+/* One for each command; cmd/dink/NAME.c defines it, cmd/dink/main.c lists it. */
+extern const struct dink_command cmd_up, cmd_down, cmd_status, cmd_exec, cmd_shell, cmd_logs, cmd_cp,
+	cmd_plan, cmd_validate, cmd_schema, cmd_doctor, cmd_kernel_build, cmd_kernel_check,
+	cmd_kernel_list, cmd_kernel_bundle, cmd_disk_create, cmd_disk_show, cmd_env,
+	cmd_privileges_explain, cmd_gc, cmd_version, cmd_help, cmd_complete, cmd_image_build;
+
+/* The scenario named on the command line, or the only *.yaml with "dink:" in the folder. */
+struct dink_scenario;
+int cmd_load_scenario(const char *path, struct dink_scenario **ret, struct dink_err *err);

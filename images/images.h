@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images: recipes -> archives in a content-keyed cache.
+ *
+ * Cache: CACHE/images/KEY/{image.tar,root.erofs,manifest.json}. image.tar is a docker archive
+ * (what POST /images/load takes), root.erofs the same root filesystem as a read-only disk for VM
+ * layers with a block root. KEY = SHA-256 over the recipe's files and the builder's version.
+ */
+#pragma once
+
+#include "provision/base/err.h"
+#include "provision/base/mem.h"
+#include "provision/base/progress.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct dink_image {
+	char *name;    /* "docker-host" */
+	char *ref;     /* what it is called in engines: "docker-host:latest" */
+	char *id;      /* "sha256:..." image id (digest of its config) */
+	char *archive; /* docker archive */
+	char *erofs;
+	uint64_t archive_bytes;
+};
+/*
+ * dink_image_get() - from the cache or built (a minute)
+ * @recipe: folder of the recipe (images/NAME), or the path of a docker/OCI archive
+ */
+int dink_image_get(const char *name, const char *recipe, const struct dink_progress *p,
+		   struct dink_image *ret, struct dink_err *err) _must_check_;
+/* dink_image_lookup() - from the cache only; -ENOENT with err empty if it was not built yet */
+int dink_image_lookup(const char *name, const char *recipe, struct dink_image *ret,
+		      struct dink_err *err) _must_check_;
+void dink_image_clear(struct dink_image *i);

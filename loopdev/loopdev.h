@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Disk images: create, look, attach to a loop device, mount. libblkid looks before every write. */
+#pragma once
+
+#include "provision/base/err.h"
+#include "provision/base/json.h"
+#include "provision/base/progress.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What a file or device carries, by libblkid. Strings owned, NULL = none. */
+struct dink_disk_probe {
+	char *type;  /* "btrfs", "ext4", "erofs", "crypto_LUKS", ... */
+	char *usage; /* "filesystem", "raid", "crypto" */
+	char *label;
+	char *uuid;
+	char *partition_table; /* "gpt", "dos" */
+	uint64_t size_bytes;      /* apparent */
+	uint64_t allocated_bytes; /* blocks really there */
+};
+int dink_disk_probe(const char *path, struct dink_disk_probe *ret, struct dink_err *err) _must_check_;
+void dink_disk_probe_clear(struct dink_disk_probe *p);
+
+struct dink_disk_make {
+	uint64_t size_bytes;
+	const char *filesystem;  /* "btrfs", "ext4" */
+	const char *label;       /* NULL = none */
+	const char *compression; /* "zstd", "lzo", "zlib", NULL: kept in the image's root as the btrfs
+				    compression property so that every mount uses it, or documented */
+	bool force;              /* overwrite a foreign signature */
+};
+/*
+ * dink_disk_create() - sparse file + mkfs on the file (no loop device, no root needed)
+ * An existing file with a signature is refused (DINK_E_BUSY, what was found) unless force; a
+ * half-made file is removed on failure (made as PATH.partial, renamed).
+ */
+int dink_disk_create(const char *path, const struct dink_disk_make *make, struct dink_err *err)
+	_must_check_;
+
+/* A loop device by identity: device number, disk sequence number (LOOP_CONFIGURE kernel >= 5.8,
+ * BLKGETDISKSEQ >= 5.15) and the inode behind it. */
+struct dink_loop_id {
+	char path[32]; /* "/dev/loop3" */
+	dev_t rdev;
+	uint64_t diskseq; /* 0 where the kernel has none */
+	dev_t file_dev;
+	ino_t file_ino;
+};
+/*
+ * dink_loop_attach() - file to a free loop device, autoclear, direct I/O where it can
+ * The descriptor keeps it alive until something mounts it; close it then.
+ */
+int dink_loop_attach(const char *file, bool read_only, struct dink_loop_id *ret, int *ret_fd,
+		     struct dink_err *err) _must_check_;
+/* dink_loop_detach() - only if it is still that identity; gone already is success */
+int dink_loop_detach(const struct dink_loop_id *id, struct dink_err *err) _must_check_;
+/* dink_loop_find() - loop devices whose backing file is this inode; returns how many (max n) */
+int dink_loop_find(const char *file, struct dink_loop_id *ret, size_t n);
+struct json_object *dink_loop_id_to_json(const struct dink_loop_id *id);
+int dink_loop_id_from_json(struct json_object *o, struct dink_loop_id *ret, struct dink_err *err);
+
+/* dink_disk_mount() - attach and mount; for layers that are no VM */
+int dink_disk_mount(const char *file, const char *target, const char *options, bool read_only,
+		    struct dink_loop_id *ret, struct dink_err *err) _must_check_;
+/* dink_disk_unmount() - unmount what is mounted at target if it is that loop device, and detach */
+int dink_disk_unmount(const char *target, const struct dink_loop_id *id, struct dink_err *err)
+	_must_check_;

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reaching a layer: dial, then talk the Docker Engine API.
+ *
+ * A layer is a container of its parent's engine. The only primitive is dink_dial(): a stream to a
+ * unix socket inside a layer, at any depth. On it libcurl talks HTTP, and exec/attach streams are
+ * hijacked connections. No program of ours and no docker CLI needs to be inside a layer.
+ */
+#pragma once
+
+#include "provision/base/err.h"
+#include "provision/base/json.h"
+#include "provision/base/mem.h"
+#include "provision/base/progress.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Where a layer's inside begins, as a chain of hops. Built from the host inward:
+ *	dink_place_host()
+ *	dink_place_container(): through PARENT/proc/PID/root
+ *	dink_place_vm(): through dink-vm's control socket, then the guest agent
+ */
+struct dink_place;
+struct dink_place *dink_place_host(void);
+/*
+ * @parent: borrowed, must outlive the result. @pid: State.Pid as the parent's engine says it
+ * (a pid in the pid namespace of the parent layer).
+ */
+struct dink_place *dink_place_container(const struct dink_place *parent, pid_t pid);
+/*
+ * A container whose runtime is dink-vm: pid is its monitor; its command line names the state
+ * folder with control.sock (docs/dink-vm.md).
+ */
+int dink_place_vm(const struct dink_place *parent, pid_t pid, struct dink_place **ret,
+		  struct dink_err *err) _must_check_;
+void dink_place_free(struct dink_place *p);
+DEFINE_CLEANUP_PTR(struct dink_place, dink_place_free);
+
+/* dink_dial() - a stream to the unix socket `path` inside the place; *ret_fd owned by the caller */
+int dink_dial(const struct dink_place *place, const char *path, int *ret_fd, struct dink_err *err)
+	_must_check_;
+
+/* An engine: a place and the path of its API socket there. */
+struct dink_engine;
+struct dink_engine *dink_engine_new(const struct dink_place *place, const char *socket);
+void dink_engine_free(struct dink_engine *e);
+DEFINE_CLEANUP_PTR(struct dink_engine, dink_engine_free);
+
+/*
+ * dink_engine_call() - one request, JSON in and out
+ * @method: "GET", "POST", "DELETE"
+ * @path: "/containers/create?name=x" (no version prefix)
+ * @body: borrowed, NULL = none
+ * @ret: may be NULL; NULL object for an empty answer
+ * A status of 400 and above is DINK_E_CHILD with the daemon's own "message"; its status is in
+ * *ret_status (may be NULL).
+ */
+int dink_engine_call(struct dink_engine *e, const char *method, const char *path,
+		     struct json_object *body, struct json_object **ret, long *ret_status,
+		     struct dink_err *err) _must_check_;
+
+/* dink_engine_wait_ready() - until GET /_ping answers, or timeout (ETIMEDOUT, DINK_E_CHILD) */
+int dink_engine_wait_ready(struct dink_engine *e, uint32_t timeout_ms, struct dink_err *err)
+	_must_check_;
+
+int dink_engine_info(struct dink_engine *e, struct json_object **ret, struct dink_err *err) _must_check_;
+
+/* dink_engine_image_id() - the id of an image by name; NULL in *ret if the engine has none */
+int dink_engine_image_id(struct dink_engine *e, const char *ref, char **ret, struct dink_err *err)
+	_must_check_;
+/* dink_engine_load() - stream a docker archive (fd, read to EOF) into POST /images/load */
+int dink_engine_load(struct dink_engine *e, int fd, uint64_t size, const struct dink_progress *progress,
+		     struct dink_err *err) _must_check_;
+
+/* dink_engine_create() - returns the container id; spec is the Engine API's create body */
+int dink_engine_create(struct dink_engine *e, const char *name, struct json_object *spec,
+		       char **ret_id, struct dink_err *err) _must_check_;
+int dink_engine_start(struct dink_engine *e, const char *id, struct dink_err *err) _must_check_;
+/* dink_engine_inspect() - -ENOENT with err empty if there is no such container */
+int dink_engine_inspect(struct dink_engine *e, const char *id, struct json_object **ret,
+			struct dink_err *err) _must_check_;
+int dink_engine_stop(struct dink_engine *e, const char *id, uint32_t grace_s, struct dink_err *err)
+	_must_check_;
+/* dink_engine_remove() - force, with anonymous volumes; no such container is success */
+int dink_engine_remove(struct dink_engine *e, const char *id, struct dink_err *err) _must_check_;
+
+/* Running a command in a container, with its stdio on ours. */
+struct dink_exec {
+	const char *container;
+	char *const *argv;
+	char *const *env;   /* NAME=VALUE, NULL = none */
+	const char *user;   /* NULL = the container's */
+	const char *workdir;
+	bool tty;           /* allocate one; our stdin is then put into raw mode by the caller */
+	bool stdin_open;    /* pass stdin */
+	int in, out, errfd; /* our ends; -1 = none */
+	int winch_fd;       /* readable on SIGWINCH (signalfd), -1 = none: the size of `in` is sent on */
+};
+/* dink_engine_exec() - returns the command's exit code (0-255, 128+n), negative errno if ours */
+int dink_engine_exec(struct dink_engine *e, const struct dink_exec *x, struct dink_err *err) _must_check_;
+/* dink_engine_exec_capture() - run, no stdin, both outputs captured (bounded by max bytes) */
+int dink_engine_exec_capture(struct dink_engine *e, const char *container, char *const *argv,
+			     size_t max, char **ret_out, struct dink_err *err) _must_check_;
+/* dink_engine_attach() - the container's own stdio (a layer with tty and a command) */
+int dink_engine_attach(struct dink_engine *e, const struct dink_exec *x, struct dink_err *err) _must_check_;
+/* dink_engine_logs() - both streams to our descriptors; follow until the container ends */
+int dink_engine_logs(struct dink_engine *e, const char *container, bool follow, const char *tail,
+		     int out, int errfd, struct dink_err *err) _must_check_;
+/* dink_engine_get_archive() / put - `cp`: a tar stream out of or into a container */
+int dink_engine_get_archive(struct dink_engine *e, const char *container, const char *path, int out,
+			    struct dink_err *err) _must_check_;
+int dink_engine_put_archive(struct dink_engine *e, const char *container, const char *dir, int in,
+			    struct dink_err *err) _must_check_;
+
+/*
+ * The private engine: a dockerd (root) that dink starts with its own data root, exec root, bridge
+ * and socket below the state and run folders, and stops when nothing uses it. Found again by
+ * identity (pid + start time in STATE/engine/engine.json).
+ */
+struct dink_private_engine {
+	char *socket;
+	struct dink_strv runtimes; /* "dink-vm=/path ARGS" registered at start */
+};
+/*
+ * dink_private_engine_use() - start it if it does not run, and note that `user` needs it
+ * @dink_vm: path of dink-vm to register, NULL = none
+ */
+int dink_private_engine_use(const char *user, const char *dink_vm, char **ret_socket,
+			    const struct dink_progress *progress, struct dink_err *err) _must_check_;
+/* dink_private_engine_release() - forget `user`; the last one out stops the daemon */
+int dink_private_engine_release(const char *user, struct dink_err *err) _must_check_;
+
+/*
+ * dink_forward_serve() - offer `place:path` as a plain unix socket on the host until SIGTERM:
+ * for each connection, dial and relay both ways with half-close. Runs in a process of its own.
+ */
+struct dink_forward {
+	const struct dink_place *place;
+	const char *path;   /* inside the place */
+	const char *listen; /* on the host, mode 0600 */
+};
+int dink_forward_serve(const struct dink_forward *f, size_t n, int ready_fd, struct dink_err *err)
+	_must_check_;

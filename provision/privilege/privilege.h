@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Privileges computed: needs -> grants, each with its reason.
+ *
+ * Pure. A need is what a layer does ("runs runc containers", "starts VMs"); the table in needs.c
+ * says which grants a need takes. Needs flow outward: what a child does in its parent's daemon is
+ * a need of the parent, except that a VM's walls keep inside what happens in the guest.
+ */
+#pragma once
+
+#include "provision/host/facts.h"
+#include "provision/scenario/scenario.h"
+
+enum dink_need {
+	DINK_NEED_DOCKER_DAEMON,  /* dockerd with bridge networking and iptables */
+	DINK_NEED_PODMAN_DAEMON,
+	DINK_NEED_RUNC_CHILD,     /* starts runc/crun containers */
+	DINK_NEED_VM_CHILD,       /* starts VMs: QEMU, virtiofsd, tap, tc */
+	DINK_NEED_KVM,            /* the VM child may use /dev/kvm */
+	DINK_NEED_CGROUP_WRITE,   /* makes cgroups below its own */
+	DINK_NEED_MAX_,
+};
+
+enum dink_grant_kind {
+	DINK_GRANT_CAPABILITY, /* "CAP_NET_ADMIN" */
+	DINK_GRANT_SYSCALL,    /* "keyctl": added to the engine's default seccomp profile */
+	DINK_GRANT_DEVICE,     /* "/dev/net/tun rw" */
+	DINK_GRANT_MOUNT,      /* "tmpfs /run" */
+	DINK_GRANT_UNMASK,     /* "/proc/sys": a masked or read-only path opened */
+	DINK_GRANT_SYSCTL,     /* "net.ipv4.ip_forward=1" */
+	DINK_GRANT_RLIMIT,     /* "nofile=20000:20000" */
+	DINK_GRANT_NAMESPACE,  /* "cgroup=private" */
+	DINK_GRANT_KIND_MAX_,
+};
+const char *dink_grant_kind_name(enum dink_grant_kind k); /* "capability", ... */
+const char *dink_need_name(enum dink_need n);             /* "docker-daemon", ... */
+const char *dink_need_text(enum dink_need n);             /* "runs a Docker daemon ..." */
+
+struct dink_grant {
+	enum dink_grant_kind kind;
+	char *what;
+	/* why: one line for each (need, layer path) that asked for it; at least one */
+	struct dink_strv reasons;
+};
+
+struct dink_privileges {
+	struct dink_grant *grants; /* sorted by kind, then what */
+	size_t n_grants;
+};
+
+/*
+ * dink_privileges_of() - the set for one layer, from what it and its descendants do
+ * @path: the layer's address, for reasons
+ * @official_kata: the runtime kata resolves to the official one here
+ * Fails with DINK_E_HOST naming the need, the grant and the layer if the host cannot give one
+ * (facts: bounding set, devices). @facts describe the layer's parent when that is the host; for
+ * deeper layers pass what the parent layer holds (see dink_privileges_limit()).
+ */
+int dink_privileges_of(const struct dink_scenario *s, const struct dink_layer *layer,
+		       const char *path, const struct dink_facts *facts, bool official_kata,
+		       struct dink_privileges **ret, struct dink_err *err) _must_check_;
+void dink_privileges_free(struct dink_privileges *p);
+DEFINE_CLEANUP_PTR(struct dink_privileges, dink_privileges_free);
+
+bool dink_privileges_have(const struct dink_privileges *p, enum dink_grant_kind kind,
+			  const char *what);
+
+/*
+ * dink_privileges_seccomp() - the seccomp profile as JSON text for the engine's SecurityOpt:
+ * base (Debian's /usr/share/containers/seccomp.json) plus the syscall grants; caller frees.
+ * @base_text: content of the base profile
+ */
+int dink_privileges_seccomp(const struct dink_privileges *p, const char *base_text, size_t len,
+			    char **ret, struct dink_err *err) _must_check_;
+
+/* The original run.sh's grants for either outer level, to be compared with. */
+const struct dink_privileges *dink_privileges_original(void);
+
+struct json_object *dink_privileges_to_json(const struct dink_privileges *p);

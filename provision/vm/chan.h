@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One end of the guest channel (proto.h): framing, requests, streams with flow control. The same
+ * code runs in the monitor and in the agent; only hello and who may send requests differ.
+ */
+#pragma once
+
+#include "provision/base/err.h"
+#include "provision/base/json.h"
+#include "provision/base/loop.h"
+
+struct dink_chan;
+
+struct dink_chan_ops {
+	/* a request (agent side); answer with dink_chan_respond(), now or later */
+	void (*on_request)(void *ctx, uint32_t id, struct json_object *msg);
+	/* an event (host side) */
+	void (*on_event)(void *ctx, struct json_object *msg);
+	/* the peer is gone or broke the protocol; the channel is dead, free it from the loop */
+	void (*on_closed)(void *ctx, const char *why);
+};
+
+typedef void (*dink_chan_reply_fn)(void *ctx, struct json_object *msg);
+
+/* @fd: non-blocking, owned by the channel */
+struct dink_chan *dink_chan_new(struct dink_loop *loop, int fd, bool host,
+				const struct dink_chan_ops *ops, void *ctx);
+void dink_chan_free(struct dink_chan *c);
+
+/* dink_chan_request() - takes msg; reply is called once, with NULL if the channel dies first */
+void dink_chan_request(struct dink_chan *c, struct json_object *msg, dink_chan_reply_fn reply,
+		       void *ctx);
+void dink_chan_respond(struct dink_chan *c, uint32_t id, struct json_object *msg); /* takes msg */
+void dink_chan_event(struct dink_chan *c, struct json_object *msg);                /* takes msg */
+
+/* dink_chan_new_stream() - an id nobody used yet (host side) */
+uint32_t dink_chan_new_stream(struct dink_chan *c);
+
+/*
+ * dink_chan_stream() - tie a stream's directions to descriptors
+ * @in_fd: peer's data is written there (-1 = discarded); @out_fd: read and sent (-1 = EOF at once).
+ * The same fd twice for a socket: EOF then is shutdown(). The fds are made non-blocking and owned;
+ * regular files work too (epoll refuses them: then they are read in turns of the loop).
+ * on_done (may be NULL) is called when both directions ended.
+ */
+void dink_chan_stream(struct dink_chan *c, uint32_t id, int in_fd, int out_fd,
+		      void (*on_done)(void *ctx, uint32_t id), void *ctx);
+void dink_chan_stream_reset(struct dink_chan *c, uint32_t id);
+/* dink_chan_idle() - no frame waits to be written and no stream has unread local output */
+bool dink_chan_idle(struct dink_chan *c);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest channel: what dink-vm's monitor (host) and dink-agent (guest PID 1) say to each other
+ * over one virtio-serial port (or vsock connection). The host treats every byte as hostile.
+ *
+ * Frame, little-endian:
+ *	u32 len      payload bytes that follow the header
+ *	u32 id       request id or stream id, chosen by the host, never reused in a guest's life
+ *	u8  type     enum dink_frame_type
+ *	u8  zero[3]
+ *
+ * Messages are JSON objects of at most DINK_MSG_MAX bytes. Data frames carry at most
+ * DINK_DATA_MAX. Each direction of each stream starts with DINK_WINDOW bytes of credit; a receiver
+ * returns credit (u32 bytes) as it has written the bytes onward. A sender past its credit, an
+ * unknown type, a non-zero pad, a too long frame: the channel is broken and the VM is ended.
+ *
+ * Requests (host -> guest, answered by RESPONSE with the same id: {"ok":true,...} or
+ * {"ok":false,"error":"text","errno":N}):
+ *
+ *	{"op":"setup","hostname":"..","time_ns":N,"entropy":"BASE64",
+ *	 "mounts":[{"type":"virtiofs|9p|block","source":"TAG or virtio-blk serial","target":"/run/..",
+ *	            "fstype":"btrfs|ext4|erofs|...","options":"ro,compress=zstd"}],
+ *	 "root":{"type":"shared|block","lower":"/run/dink/root-lower"}}
+ *	{"op":"network","links":[{"index":N,"mac":"..","name":"eth0","mtu":1500,
+ *	            "addresses":["172.17.0.2/16"],"routes":[{"to":"default","via":"172.17.0.1"}],
+ *	            "neighbours":[..]}]}      index = position of the NIC (PCI order), MAC is set
+ *	{"op":"create","config":{OCI config.json as adapted},"terminal":bool,
+ *	            "in":ID,"out":ID,"err":ID}          stream ids, 0 = none; with a terminal in=out
+ *	{"op":"start"}
+ *	{"op":"exec","exec":"NAME","process":{OCI process},"in":ID,"out":ID,"err":ID} -> {"pid":N}
+ *	{"op":"signal","exec":"NAME or absent = init","signal":N,"all":bool}
+ *	{"op":"resize","exec":..,"rows":N,"columns":N}
+ *	{"op":"connect","path":"/run/docker.sock","stream":ID}   a unix socket, looked up in the
+ *	            container's root; the stream is then the connection, with half-close
+ *	{"op":"pause"} {"op":"resume"} {"op":"ps"} -> {"pids":[..]} {"op":"stats"} -> {...}
+ *	{"op":"update","resources":{OCI linux.resources}}
+ *	{"op":"shutdown"}      sync, unmount disks; answered when it is safe to end the VM
+ *
+ * Events (guest -> host, id 0):
+ *	{"event":"hello","version":1}
+ *	{"event":"exit","exec":"NAME or absent","status":0-255}   all output was sent before it
+ *	{"event":"log","text":".."}
+ */
+#pragma once
+
+#include <stdint.h>
+
+enum {
+	DINK_PROTO_VERSION = 1,
+	DINK_FRAME_HEADER = 12,
+	DINK_MSG_MAX = 4 << 20,
+	DINK_DATA_MAX = 64 << 10,
+	DINK_WINDOW = 512 << 10,
+	DINK_STREAMS_MAX = 4096,
+};
+
+enum dink_frame_type {
+	DINK_FRAME_REQUEST = 1,
+	DINK_FRAME_RESPONSE = 2,
+	DINK_FRAME_EVENT = 3,
+	DINK_FRAME_DATA = 4,
+	DINK_FRAME_EOF = 5,    /* no more data in this direction */
+	DINK_FRAME_CREDIT = 6, /* u32 */
+	DINK_FRAME_RESET = 7,  /* the sender no longer takes data on this stream */
+};
+
+/* Names both sides agree on. */
+#define DINK_PORT_NAME "dink.agent.0" /* /dev/virtio-ports/NAME in the guest */
+#define DINK_SHARE_TAG "dink-share"   /* virtiofs/9p tag: rootfs/ and mounts/N below it */
+#define DINK_SHARE_DIR "/run/dink/share"
+#define DINK_BUNDLE_DIR "/run/dink/bundle"
+#define DINK_ROOT_SERIAL "dink-root"  /* virtio-blk serial of a block root */
+#define DINK_DISK_SERIAL "dink-disk-" /* + N for disks */
