@@ -25,7 +25,7 @@ WARN    := -Wall -Wextra -Wformat=2 -Wshadow -Wstrict-prototypes -Wmissing-proto
            -Wold-style-definition -Wundef -Wwrite-strings -Wpointer-arith -Wvla \
            -Wimplicit-fallthrough
 HARDEN  := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong
-SANFLAGS := $(if $(SAN),-fsanitize=address,undefined -fno-sanitize-recover=undefined \
+SANFLAGS := $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined \
            -fno-omit-frame-pointer)
 VERSION := 0.1
 CFLAGS  ?= -O2 -g

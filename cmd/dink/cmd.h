@@ -42,13 +42,16 @@ struct dink_opt {
 	enum dink_complete complete;
 };
 
+struct json_object;
+
 struct dink_args {
 	const struct dink_command *command;
 	void *opts;        /* the command's option struct, zeroed, then filled */
 	char **v;          /* operands, NULL-terminated; after "--" included */
 	int n;
 	int n_before_dashes; /* operands before "--"; n where there was none */
-	bool json;         /* --json was given */
+	bool json;           /* --json was given */
+	bool quiet;          /* --quiet: no progress */
 	struct dink_progress progress; /* for libraries: lines on stderr, live on a terminal */
 };
 
@@ -67,12 +70,42 @@ struct dink_command {
 	int (*run)(struct dink_args *args, struct dink_err *err);
 };
 
-/* One for each command; cmd/dink/NAME.c defines it, cmd/dink/main.c lists it. */
+/* One for each command; cmd/dink/NAME.c defines it, cmd/dink/commands.c lists it. */
 extern const struct dink_command cmd_up, cmd_down, cmd_status, cmd_exec, cmd_shell, cmd_logs, cmd_cp,
 	cmd_plan, cmd_validate, cmd_schema, cmd_doctor, cmd_kernel_build, cmd_kernel_check,
-	cmd_kernel_list, cmd_kernel_bundle, cmd_disk_create, cmd_disk_show, cmd_env,
-	cmd_privileges_explain, cmd_gc, cmd_version, cmd_help, cmd_complete, cmd_image_build;
+	cmd_kernel_list, cmd_kernel_bundle, cmd_image_build, cmd_disk_create, cmd_disk_show, cmd_env,
+	cmd_privileges_explain, cmd_gc, cmd_version, cmd_help, cmd_complete, cmd_forward;
 
-/* The scenario named on the command line, or the only *.yaml with "dink:" in the folder. */
+/* NULL-terminated, in the order help shows them; hidden ones (no summary) last */
+extern const struct dink_command *const cmd_table[];
+
+/*
+ * cmd_find() - the command that the first one or two words name
+ * @ret_words: how many words it took
+ */
+const struct dink_command *cmd_find(char *const *argv, int argc, int *ret_words);
+
+/*
+ * cmd_parse_options() - fill args->opts and the operands from argv (after the command's words)
+ * Options may stand anywhere before "--"; commands with takes_command stop at the second operand.
+ */
+int cmd_parse_options(struct dink_args *args, int argc, char **argv, struct dink_err *err);
+
+/* The options every command has. */
+struct cmd_common {
+	bool help, json, quiet;
+};
+extern const struct dink_opt cmd_common_opts[];
+
+void cmd_print_help(FILE *out, const struct dink_command *c);
+void cmd_print_overview(FILE *out);
+
+/* cmd_print_json() - to stdout, with a final newline; takes the object */
+void cmd_print_json(struct json_object *o);
+/* cmd_color() - whether stdout or stderr (fd) is a terminal and NO_COLOR is unset */
+bool cmd_color(int fd);
+
+/* The scenario at path, or (path NULL) the only *.yaml with "dink:" in this folder. Problems are
+ * printed as they are; err then says how many there were. */
 struct dink_scenario;
 int cmd_load_scenario(const char *path, struct dink_scenario **ret, struct dink_err *err);

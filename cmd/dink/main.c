@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dink: finds the command, parses its options, runs it, prints its error, picks the exit code.
+ */
+#include "cmd/dink/cmd.h"
+
+#include "provision/base/json.h"
+#include "provision/base/proc.h"
+#include "provision/base/units.h"
+#include "provision/scenario/scenario.h"
+
+#include <curl/curl.h>
+#include <signal.h>
+
+bool cmd_color(int fd)
+{
+	const char *no = getenv("NO_COLOR");
+
+	return isatty(fd) && !(no && *no);
+}
+
+void cmd_print_json(struct json_object *o)
+{
+	_cleanup_free_ char *text = dink_json_text(o);
+
+	fputs(text, stdout);
+	json_object_put(o);
+}
+
+/* Progress of one library call: a live line on a terminal, else a line when the words change and
+ * every ten seconds. */
+struct progress_line {
+	bool live;
+	char last[80];
+	uint64_t printed_ms;
+};
+
+static void report_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
+{
+	struct progress_line *line = ctx;
+	uint64_t now = dink_now_ms();
+	bool changed = strncmp(line->last, what, sizeof(line->last) - 1) != 0;
+	char amount[32] = "";
+
+	if (!changed && now - line->printed_ms < (line->live ? 100 : 10000))
+		return;
+	if (total)
+		snprintf(amount, sizeof(amount), " %3llu%%",
+			 (unsigned long long)(done > total ? 100 : done * 100 / total));
+	if (line->live)
+		fprintf(stderr, "\r\033[K%s%s", what, amount);
+	else
+		fprintf(stderr, "%s%s\n", what, amount);
+	snprintf(line->last, sizeof(line->last), "%s", what);
+	line->printed_ms = now;
+}
+
+static void end_progress(const struct progress_line *line)
+{
+	if (line->live && line->last[0])
+		fputs("\r\033[K", stderr);
+}
+
+static int load_error(const struct dink_problems *problems, const char *path, struct dink_err *err)
+{
+	for (size_t i = 0; i < problems->n; i++) {
+		_cleanup_free_ char *text = dink_err_format(&problems->list[i]);
+
+		fputs(text, stderr);
+	}
+	return dink_err_set(err, problems->n ? problems->list[0].code : DINK_E_SCENARIO, 0,
+			    "%s: %zu%s problem%s", path, problems->n, problems->more ? "+" : "",
+			    problems->n == 1 ? "" : "s");
+}
+
+/* The only *.yaml here that is a scenario. */
+static char *find_scenario(struct dink_err *err)
+{
+	_cleanup_closedir_ DIR *d = opendir(".");
+	_cleanup_strv_ struct dink_strv found = {};
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		_cleanup_fclose_ FILE *f = NULL;
+		char line[256];
+
+		if (!dink_ends_with(e->d_name, ".yaml") && !dink_ends_with(e->d_name, ".yml"))
+			continue;
+		f = fopen(e->d_name, "re");
+		while (f && fgets(line, sizeof(line), f)) {
+			if (!dink_starts_with(line, "dink:"))
+				continue;
+			dink_strv_add(&found, e->d_name);
+			break;
+		}
+	}
+	if (found.n == 1)
+		return xstrdup(found.v[0]);
+	dink_err_set(err, DINK_E_USAGE, 0, "name a scenario: %s",
+		     found.n ? "there are several in this folder" : "there is none in this folder");
+	dink_strv_sort(&found);
+	if (found.n) {
+		_cleanup_free_ char *list = dink_strv_join(&found, " ");
+
+		dink_err_hint(err, "one of: %s", list);
+	} else {
+		dink_err_hint(err, "dink ships examples in scenarios/, see dink-scenario(5)");
+	}
+	return NULL;
+}
+
+int cmd_load_scenario(const char *path, struct dink_scenario **ret, struct dink_err *err)
+{
+	_cleanup_(dink_problems_clear) struct dink_problems problems = {};
+	_cleanup_free_ char *found = NULL;
+
+	if (!path) {
+		found = find_scenario(err);
+		if (!found)
+			return -EINVAL;
+		path = found;
+	}
+	if (dink_scenario_load(path, ret, &problems) < 0)
+		return load_error(&problems, path, err);
+	return 0;
+}
+
+static int fail(const struct dink_args *args, const struct dink_err *err)
+{
+	_cleanup_free_ char *text = dink_err_format(err);
+
+	if (args->json) {
+		struct json_object *o = dink_json_new();
+
+		dink_json_set(o, "error", dink_err_to_json(err));
+		cmd_print_json(o);
+	}
+	fprintf(stderr, "dink: %s", text);
+	return err->code ? err->code : DINK_E_BUG;
+}
+
+static int unknown_command(const char *word)
+{
+	const char *names[64];
+	const char *near;
+	size_t n = 0;
+
+	for (const struct dink_command *const *c = cmd_table; *c && n < 63; c++)
+		if ((*c)->summary)
+			names[n++] = (*c)->name;
+	names[n] = NULL;
+	near = dink_nearest(word, names);
+	fprintf(stderr, "dink: there is no command '%s'\n  hint: %s%s\n", word,
+		near ? "did you mean dink " : "dink help lists them", near ? near : "");
+	return DINK_E_USAGE;
+}
+
+static void free_options(const struct dink_command *c, void *opts)
+{
+	for (const struct dink_opt *o = c->opts; o && o->long_name; o++)
+		if (o->kind == DINK_OPT_STRV)
+			dink_strv_clear((struct dink_strv *)(void *)((char *)opts + o->offset));
+	free(opts);
+}
+
+static int run_command(const struct dink_command *c, int argc, char **argv)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	struct progress_line line = {.live = isatty(STDERR_FILENO)};
+	struct dink_args args = {.command = c};
+	int r;
+
+	args.opts = xcalloc(1, c->opts_size);
+	r = cmd_parse_options(&args, argc, argv, &err);
+	if (r == 0) {
+		if (!args.quiet)
+			args.progress = (struct dink_progress){report_progress, &line};
+		r = c->run(&args, &err);
+		end_progress(&line);
+	}
+	if (dink_err_is_set(&err))
+		r = fail(&args, &err);
+	else if (r < 0)
+		r = DINK_E_BUG;
+	if (fflush(stdout) != 0 || ferror(stdout))
+		r = r ? r : DINK_E_HOST;
+	free_options(c, args.opts);
+	free(args.v);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	const struct dink_command *c;
+	int words, r;
+
+	if (argc < 2) {
+		cmd_print_overview(stderr);
+		return DINK_E_USAGE;
+	}
+	if (STREQ(argv[1], "--help") || STREQ(argv[1], "-h")) {
+		cmd_print_overview(stdout);
+		return 0;
+	}
+	if (STREQ(argv[1], "--version")) {
+		printf("dink %s\n", DINK_VERSION);
+		return 0;
+	}
+	c = cmd_find(argv + 1, argc - 1, &words);
+	if (!c)
+		return unknown_command(argv[1]);
+	(void)signal(SIGPIPE, SIG_IGN);
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	r = run_command(c, argc - 1 - words, argv + 1 + words);
+	curl_global_cleanup();
+	return r;
+}
