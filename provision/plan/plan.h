@@ -9,20 +9,23 @@
 #include "provision/privilege/privilege.h"
 #include "provision/scenario/scenario.h"
 
+/* Guests of further kernels in a layer: DINK_GUESTS_IN_LAYER/KERNEL; see guest.h for the first. */
+#define DINK_GUESTS_IN_LAYER "/usr/lib/dink/guests"
+
 /* How the host's own engine is had. */
 enum dink_engine_choice {
-	DINK_HOST_ENGINE_FOUND,   /* a reachable socket */
-	DINK_HOST_ENGINE_PRIVATE, /* dink starts its own dockerd (root) */
+	DINK_HOST_ENGINE_FOUND,		 /* a reachable socket */
+	DINK_HOST_ENGINE_PRIVATE,	 /* dink starts its own dockerd (root) */
 	DINK_HOST_ENGINE_PRIVATE_PODMAN, /* ... or podman service (not root) */
 };
 
 /* A disk image file of this instance: STATE/instances/NAME/disks/DISK.img */
 struct dink_plan_disk {
 	char *name;
-	char *file; /* relative to the instance's folder */
+	char *file;			   /* relative to the instance's folder */
 	const struct dink_disk_spec *spec; /* the scenario's, or `own` */
-	struct dink_disk_spec *own; /* derived: a VM layer's daemon needs a real disk */
-	bool scratch;               /* derived disks go with `down`; the scenario's are kept */
+	struct dink_disk_spec *own;	   /* derived: a VM layer's daemon needs a real disk */
+	bool scratch; /* derived disks go with `down`; the scenario's are kept */
 };
 
 /* A kernel to be had from the cache or built: the spec, and features derived and named. */
@@ -30,8 +33,9 @@ struct dink_plan_kernel {
 	char *name;
 	char *source;
 	char *sha256;
-	struct dink_strv features;      /* sorted, unique */
-	struct dink_strv feature_reasons; /* same order: "containers: layer proxy/kata runs docker" */
+	struct dink_strv features; /* sorted, unique */
+	struct dink_strv
+		feature_reasons; /* same order: "containers: layer proxy/kata runs docker" */
 };
 
 /*
@@ -53,28 +57,31 @@ struct dink_plan_mount {
 };
 
 struct dink_plan_layer {
-	char *name;  /* with the count's suffix */
-	char *path;  /* "docker-in-kata/proxy/kata" */
+	char *name;	 /* with the count's suffix */
+	char *path;	 /* "docker-in-kata/proxy/kata" */
 	char *container; /* name in the parent's engine: "docker-in-kata.proxy.kata" */
 	const struct dink_layer *spec;
-	int parent;  /* index in layers, -1 = host */
-	int depth;   /* 1 = on the host */
+	int parent;		   /* index in layers, -1 = host */
+	int depth;		   /* 1 = on the host */
 	enum dink_runtime runtime; /* kata resolved */
-	char *runtime_reason;      /* "kata: the official one is not usable here: ...; using dink-vm" */
-	bool is_vm;                /* dink-vm or official kata */
-	int kernel;                /* index in kernels, -1 = none */
-	int image;                 /* index in images */
-	bool block_root;           /* VM: root is the image as a read-only EROFS disk + overlay */
-	struct dink_strv command;  /* the whole argv of PID 1, with init and daemon; empty = image's */
+	char *runtime_reason; /* "kata: the official one is not usable here: ...; using dink-vm" */
+	bool is_vm;	      /* dink-vm or official kata */
+	int kernel;	      /* index in kernels, -1 = none */
+	int image;	      /* index in images */
+	bool block_root;      /* VM: root is the image as a read-only EROFS disk + overlay */
+	struct dink_strv
+		command; /* the whole argv of PID 1, with init and daemon; empty = image's */
 	struct dink_strv env;
 	struct dink_plan_mount *disks;
 	size_t n_disks;
-	bool data_volume;          /* its daemon's store is a volume of the parent's engine */
-	char *storage_driver;      /* of its daemon; NULL without one */
+	bool data_volume;     /* its daemon's store is a volume of the parent's engine */
+	char *storage_driver; /* of its daemon; NULL without one */
 	char *storage_reason;
-	char *subnet;              /* of its daemon's bridge: "10.213.1.1/24"; NULL without one */
+	char *subnet; /* of its daemon's bridge: "10.213.1.1/24"; NULL without one */
 	uint32_t mtu;
-	bool needs_guest;          /* starts VM children: gets dink-vm, kernel, initramfs read-only */
+	bool needs_guest;   /* starts VM children: gets dink-vm, kernel, initramfs read-only */
+	int guest_kernel;   /* index of the kernel behind its runtime "dink-vm", -1 = none */
+	char *runtime_name; /* what the parent's engine calls the runtime; NULL = its default */
 	struct dink_privileges *privileges;
 };
 
@@ -84,7 +91,7 @@ struct dink_plan {
 	enum dink_engine_kind engine_kind;
 	char *engine_socket; /* NULL when private */
 	char *engine_reason;
-	char *acceleration;  /* "kvm" or "tcg" */
+	char *acceleration; /* "kvm" or "tcg" */
 	char *acceleration_reason;
 	struct dink_plan_kernel *kernels;
 	size_t n_kernels;

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Subnets of the daemons' bridges, and the argv and environment of each layer's PID 1. */
+#include "provision/plan/internal.h"
+
+#include "provision/vm/guest.h"
+
+#define TINI	   "/usr/bin/tini"
+#define LAYER_INIT "/usr/local/sbin/layer-init"
+
+/*
+ * /24s from 10.213.0.0/16 upward in the order of the layers; .0 is left to the private engine.
+ * No two daemons share one, so a packet's address says which level it came from.
+ */
+static int give_subnet(struct dink_plan *p, struct dink_plan_layer *l, uint32_t *next,
+		       struct dink_err *err)
+{
+	uint32_t n = ++*next;
+
+	if (n >= PLAN_SUBNETS_MAX)
+		return dink_plan_layer_error(p, l, DINK_E_SCENARIO, err,
+					     "over %d layers run a daemon, and subnets are used up",
+					     PLAN_SUBNETS_MAX - 1);
+	l->subnet = xasprintf("10.%u.%u.1/24", 213 + n / 256, n % 256);
+	return 0;
+}
+
+/* Whether the layer's kernel is the host's, or that of a guest of ours. */
+static bool kernel_is_guest(const struct dink_plan *p, const struct dink_plan_layer *l)
+{
+	for (; !l->is_vm; l = &p->layers[l->parent])
+		if (l->parent < 0)
+			return false;
+	return true;
+}
+
+/*
+ * The layer's own kernel comes first in `dink-vm`; each further one has a runtime of its own. A
+ * dink-vm finds the guest that lies beside its own binary.
+ */
+static void add_runtimes(struct dink_plan_layer *l, const struct dink_strv *kernels)
+{
+	if (!l->needs_guest)
+		return;
+	dink_strv_addl(&l->command, "--add-runtime", "dink-vm=" DINK_GUEST_IN_LAYER "/dink-vm",
+		       NULL);
+	for (size_t i = 0; i < kernels->n; i++)
+		dink_strv_addf(&l->command, "--add-runtime=dink-vm-%s=%s/%s/dink-vm", kernels->v[i],
+			       DINK_GUESTS_IN_LAYER, kernels->v[i]);
+}
+
+static void docker_command(struct dink_plan_layer *l, bool guest_kernel,
+			   const struct dink_strv *kernels)
+{
+	dink_strv_addl(&l->command, "dockerd", "--host", "unix:///run/docker.sock", "--data-root",
+		       "/var/lib/docker", "--exec-root", "/run/docker", "--storage-driver",
+		       l->storage_driver, "--bip", l->subnet, "--mtu", NULL);
+	dink_strv_addf(&l->command, "%u", l->mtu);
+	add_runtimes(l, kernels);
+	/* In a guest every Go process costs; crun is C, and the image has it. */
+	if (guest_kernel)
+		dink_strv_addl(&l->command, "--add-runtime", "crun=/usr/bin/crun",
+			       "--default-runtime", "crun", NULL);
+}
+
+static void podman_command(struct dink_plan_layer *l)
+{
+	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, "system",
+		       "service", "--time=0", "unix:///run/podman/podman.sock", NULL);
+}
+
+static void make_command(struct dink_plan *p, struct dink_plan_layer *l, const struct dink_facts *f,
+			 const struct dink_strv *kernels)
+{
+	bool daemon = l->spec->daemon != DINK_DAEMON_NONE;
+	bool guest = kernel_is_guest(p, l);
+	bool own = l->spec->command.n > 0;
+
+	if (l->spec->init == DINK_INIT_TINI || (l->spec->init == DINK_INIT_DEFAULT && daemon))
+		dink_strv_addl(&l->command, TINI, "--", NULL);
+	if (daemon) {
+		dink_strv_add(&l->command, LAYER_INIT);
+		/* Debian's iptables speaks nft unless told; a host without nf_tables needs legacy.
+		 */
+		dink_strv_addf(&l->env, "DINK_IPTABLES=%s",
+			       guest || f->nftables.ok ? "nft" : "legacy");
+	}
+	if (own)
+		dink_strv_addv(&l->command, l->spec->command.v);
+	else if (l->spec->daemon == DINK_DAEMON_DOCKER)
+		docker_command(l, guest, kernels);
+	else if (l->spec->daemon == DINK_DAEMON_PODMAN)
+		podman_command(l);
+	if (daemon && own)
+		dink_strv_addf(&p->warnings,
+			       "layer %s has a command of its own: it must start %s itself",
+			       l->path, dink_daemon_name(l->spec->daemon));
+	dink_strv_addv(&l->env, l->spec->env.v);
+}
+
+/* Names of the kernels of each layer's VM children, but the first: that one is plain dink-vm. */
+static struct dink_strv *extra_kernels(struct dink_plan *p)
+{
+	struct dink_strv *extra = xcalloc(p->n_layers + 1, sizeof(*extra));
+
+	for (size_t i = 0; i < p->n_layers; i++) {
+		const struct dink_plan_layer *l = &p->layers[i];
+		struct dink_plan_layer *parent = l->parent >= 0 ? &p->layers[l->parent] : NULL;
+
+		if (l->runtime != DINK_RUNTIME_DINK_VM || !parent)
+			continue;
+		if (parent->guest_kernel < 0)
+			parent->guest_kernel = l->kernel;
+		else if (parent->guest_kernel != l->kernel &&
+			 !dink_strv_has(&extra[l->parent], p->kernels[l->kernel].name))
+			dink_strv_add(&extra[l->parent], p->kernels[l->kernel].name);
+	}
+	return extra;
+}
+
+int dink_plan_commands(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
+{
+	struct dink_strv *extra = extra_kernels(p);
+	uint32_t next = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < p->n_layers && r == 0; i++) {
+		struct dink_plan_layer *l = &p->layers[i];
+
+		if (l->spec->daemon == DINK_DAEMON_DOCKER)
+			r = give_subnet(p, l, &next, err);
+		if (r == 0)
+			make_command(p, l, f, &extra[i]);
+	}
+	for (size_t i = 0; i < p->n_layers; i++)
+		dink_strv_clear(&extra[i]);
+	free(extra);
+	return r;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which engine holds the layers at depth 1, and which runtime each layer really gets.
+ *
+ * The user's own engine is taken as it is and never reconfigured; where it lacks a runtime that
+ * the scenario names, a private one is started instead (as root).
+ */
+#include "provision/plan/internal.h"
+
+#include <stdlib.h>
+
+static int major_of(const char *version)
+{
+	return version ? atoi(version) : 0;
+}
+
+/* The name a runtime goes by in an engine at depth 1; NULL for the default one. */
+static const char *runtime_needed(const struct dink_plan_layer *l)
+{
+	switch (l->runtime) {
+	case DINK_RUNTIME_CRUN:
+		return "crun";
+	case DINK_RUNTIME_RUNSC:
+		return "runsc";
+	case DINK_RUNTIME_DINK_VM:
+		return "dink-vm";
+	default:
+		return NULL;
+	}
+}
+
+static const char *lacks_runtime(const struct dink_plan *p, const struct dink_engine_fact *e)
+{
+	for (size_t i = 0; i < p->n_layers; i++) {
+		const char *name = p->layers[i].parent < 0 ? runtime_needed(&p->layers[i]) : NULL;
+
+		if (name && !dink_strv_has(&e->runtimes, name))
+			return name;
+	}
+	return NULL;
+}
+
+static bool has_tool(const struct dink_facts *f, const char *name)
+{
+	const struct dink_tool_fact *t = dink_facts_tool(f, name);
+
+	return t && t->path;
+}
+
+static int choose_private(struct dink_plan *p, const struct dink_facts *f, char *why,
+			  struct dink_err *err)
+{
+	_cleanup_free_ char *reason = why;
+
+	if (f->uid == 0 && has_tool(f, "dockerd")) {
+		p->engine = DINK_HOST_ENGINE_PRIVATE;
+		p->engine_kind = DINK_ENGINE_DOCKER;
+		p->engine_reason = xasprintf(
+			"%s; dink starts a dockerd of its own and stops it again", reason);
+		return 0;
+	}
+	if (f->uid != 0 && has_tool(f, "podman")) {
+		p->engine = DINK_HOST_ENGINE_PRIVATE_PODMAN;
+		p->engine_kind = DINK_ENGINE_PODMAN;
+		p->engine_reason =
+			xasprintf("%s; not root, so dink starts a podman service", reason);
+		return 0;
+	}
+	dink_err_set(err, DINK_E_HOST, ENOENT,
+		     "no container engine for the first layer: %s, and %s", reason,
+		     f->uid == 0 ? "dockerd is not installed"
+				 : "podman is not installed and a private dockerd needs root");
+	return dink_err_hint(err, f->uid == 0 ? "apt-get install docker.io"
+					      : "run dink as root, or apt-get install podman");
+}
+
+int dink_plan_engine(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
+{
+	char *why = NULL;
+
+	for (size_t i = 0; i < f->n_engines; i++) {
+		const struct dink_engine_fact *e = &f->engines[i];
+		const char *lack = lacks_runtime(p, e);
+
+		if (!lack) {
+			free(why);
+			p->engine = DINK_HOST_ENGINE_FOUND;
+			p->engine_kind = e->kind;
+			p->engine_socket = xstrdup(e->socket);
+			p->engine_reason =
+				xasprintf("%s %s answers at %s",
+					  e->kind == DINK_ENGINE_DOCKER ? "docker" : "podman",
+					  e->version ? e->version : "(version unknown)", e->socket);
+			return 0;
+		}
+		if (!why)
+			why = xasprintf("the engine at %s has no runtime named %s", e->socket,
+					lack);
+	}
+	return choose_private(p, f, why ? why : xstrdup("no engine answers on this host"), err);
+}
+
+/* Docker can name a containerd shim since 23; a private engine is the host's own dockerd. */
+static bool engine_can_kata(const struct dink_facts *f)
+{
+	const struct dink_tool_fact *t = dink_facts_tool(f, "dockerd");
+
+	for (size_t i = 0; i < f->n_engines; i++)
+		if (f->engines[i].kind == DINK_ENGINE_DOCKER)
+			return major_of(f->engines[i].version) >= 23;
+	return t && t->path && major_of(t->version) >= 23;
+}
+
+static void resolve_kata(struct dink_plan *p, struct dink_plan_layer *l, const struct dink_facts *f)
+{
+	l->runtime = DINK_RUNTIME_DINK_VM;
+	if (l->parent >= 0) {
+		l->runtime_reason =
+			xasprintf("kata: the engine in %s knows no official Kata; using "
+				  "dink-vm",
+				  p->layers[l->parent].path);
+	} else if (!f->kata.ok) {
+		l->runtime_reason =
+			xasprintf("kata: the official one is not usable here (%s); using "
+				  "dink-vm",
+				  f->kata.why ? f->kata.why : "not installed");
+	} else if (!engine_can_kata(f)) {
+		l->runtime_reason =
+			xstrdup("kata: the official one is installed, but the engine is "
+				"older than Docker 23 and cannot name it; using dink-vm");
+	} else {
+		l->runtime = DINK_RUNTIME_KATA;
+		l->runtime_reason = xstrdup("kata: the official one is installed and usable");
+	}
+}
+
+static int missing_tool(const char *tool, const char *package, const char *why,
+			struct dink_err *err)
+{
+	dink_err_set(err, DINK_E_HOST, ENOENT, "%s is not installed: %s", tool, why);
+	return dink_err_hint(err, "apt-get install %s", package);
+}
+
+int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
+{
+	bool any_vm = false, host_vm = false;
+
+	for (size_t i = 0; i < p->n_layers; i++) {
+		struct dink_plan_layer *l = &p->layers[i];
+
+		l->runtime = l->spec->runtime;
+		if (l->spec->runtime == DINK_RUNTIME_KATA)
+			resolve_kata(p, l, f);
+		else
+			l->runtime_reason =
+				xstrdup(l->spec->runtime_mark.line ? "named in the scenario"
+								   : "the default");
+		l->is_vm = l->runtime == DINK_RUNTIME_DINK_VM || l->runtime == DINK_RUNTIME_KATA;
+		/* The official Kata has its own guest and takes no block root of ours. */
+		l->block_root =
+			l->runtime == DINK_RUNTIME_DINK_VM && l->spec->daemon != DINK_DAEMON_NONE;
+		if (l->runtime == DINK_RUNTIME_DINK_VM) {
+			any_vm = true;
+			if (l->parent >= 0)
+				p->layers[l->parent].needs_guest = true;
+			else
+				host_vm = true;
+		}
+	}
+	if (!any_vm)
+		return 0;
+	/* Deeper VMs run the QEMU of their parent's image; crun goes into every guest. */
+	if (host_vm && !has_tool(f, "qemu-system-x86_64"))
+		return missing_tool("qemu-system-x86_64", "qemu-system-x86",
+				    "a layer on the host is a virtual machine", err);
+	if (!has_tool(f, "crun"))
+		return missing_tool("crun", "crun",
+				    "the guest of a VM layer starts containers with it", err);
+	p->acceleration = xstrdup(f->kvm.ok ? "kvm" : "tcg");
+	p->acceleration_reason = f->kvm.ok ? xstrdup("a probe guest booted under KVM")
+					   : xasprintf("KVM is not usable here: %s",
+						       f->kvm.why ? f->kvm.why : "not probed");
+	return 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Disks, and the storage driver of each daemon, always by name: a daemon left to guess falls to
+ * vfs where it cannot use overlay, which copies whole images.
+ */
+#include "provision/plan/internal.h"
+
+#define SCRATCH_BYTES (10ull << 30)
+
+const char *dink_plan_data_root(enum dink_daemon d)
+{
+	switch (d) {
+	case DINK_DAEMON_DOCKER:
+		return "/var/lib/docker";
+	case DINK_DAEMON_PODMAN:
+		return "/var/lib/containers";
+	default:
+		return NULL;
+	}
+}
+
+static int add_disk(struct dink_plan *p, size_t *cap, const struct dink_disk_spec *spec,
+		    struct dink_disk_spec *own)
+{
+	if (p->n_disks == *cap) {
+		*cap = *cap ? *cap * 2 : 8;
+		p->disks = xreallocarray(p->disks, *cap, sizeof(*p->disks));
+	}
+	p->disks[p->n_disks] = (struct dink_plan_disk){
+		.name = xstrdup(spec->name),
+		.file = xasprintf("disks/%s.img", spec->name),
+		.spec = spec,
+		.own = own,
+		.scratch = own != NULL,
+	};
+	return (int)p->n_disks++;
+}
+
+static void use_disk(struct dink_plan_layer *l, int disk, const char *target, bool read_only)
+{
+	l->disks = xreallocarray(l->disks, l->n_disks + 1, sizeof(*l->disks));
+	l->disks[l->n_disks++] = (struct dink_plan_mount){disk, xstrdup(target), read_only};
+}
+
+static int find_disk(const struct dink_plan *p, const char *name)
+{
+	for (size_t i = 0; i < p->scenario->n_disks; i++)
+		if (STREQ(p->scenario->disks[i].name, name))
+			return (int)i; /* the scenario's disks come first, in its order */
+	return -1;
+}
+
+/* The disk of l under its daemon's store: mounted at the data root or at a folder above it. */
+static const struct dink_plan_mount *disk_under(const struct dink_plan_layer *l, const char *root)
+{
+	for (size_t i = 0; i < l->n_disks; i++) {
+		const char *t = l->disks[i].target;
+		size_t n = strlen(t);
+
+		if (strncmp(root, t, n) == 0 && (root[n] == '\0' || root[n] == '/'))
+			return &l->disks[i];
+	}
+	return NULL;
+}
+
+/* overlay2 for docker is called overlay by podman; btrfs is btrfs in both. */
+static const char *driver_on(enum dink_daemon d, bool btrfs)
+{
+	if (btrfs)
+		return "btrfs";
+	return d == DINK_DAEMON_PODMAN ? "overlay" : "overlay2";
+}
+
+/* A VM's root is a tmpfs overlay or a share, and neither may hold a daemon's store. */
+static void derive_scratch(struct dink_plan *p, size_t *cap, struct dink_plan_layer *l)
+{
+	struct dink_disk_spec *own = xcalloc(1, sizeof(*own));
+	const char *tail = l->container + strlen(p->scenario->name) + 1;
+
+	own->name = xasprintf("scratch.%s", tail);
+	own->size_bytes = SCRATCH_BYTES;
+	own->filesystem = DINK_FS_EXT4;
+	use_disk(l, add_disk(p, cap, own, own), dink_plan_data_root(l->spec->daemon), false);
+}
+
+static int choose_driver(struct dink_plan *p, size_t *cap, struct dink_plan_layer *l,
+			 const struct dink_facts *f, bool in_vm, struct dink_err *err)
+{
+	const char *root = dink_plan_data_root(l->spec->daemon);
+	const struct dink_plan_mount *m = disk_under(l, root);
+	const struct dink_disk_spec *spec;
+
+	if (!m && l->runtime == DINK_RUNTIME_DINK_VM) {
+		derive_scratch(p, cap, l);
+		m = &l->disks[l->n_disks - 1];
+	}
+	if (m && m->read_only)
+		return dink_plan_layer_error(p, l, DINK_E_SCENARIO, err,
+					     "layer %s runs %s, and the disk under %s is read-only",
+					     l->path, dink_daemon_name(l->spec->daemon), root);
+	if (m) {
+		spec = p->disks[m->disk].spec;
+		l->storage_driver =
+			xstrdup(driver_on(l->spec->daemon, spec->filesystem == DINK_FS_BTRFS));
+		l->storage_reason = xasprintf(
+			"%s disk %s%s at %s", dink_filesystem_name(spec->filesystem), spec->name,
+			p->disks[m->disk].scratch ? " (derived)" : "", m->target);
+		return 0;
+	}
+	if (!in_vm && !f->overlay.ok) {
+		dink_err_set(err, DINK_E_HOST, ENOTSUP,
+			     "layer %s runs %s on a volume, and overlay is not usable here: %s",
+			     l->path, dink_daemon_name(l->spec->daemon),
+			     f->overlay.why ? f->overlay.why : "");
+		return dink_err_hint(err, "give the layer a btrfs disk: disks: {NAME: %s}", root);
+	}
+	l->data_volume = true;
+	l->storage_driver = xstrdup(driver_on(l->spec->daemon, false));
+	l->storage_reason = xasprintf("a volume of the parent's engine at %s", root);
+	return 0;
+}
+
+static int check_host_mounts(const struct dink_plan *p, const struct dink_plan_layer *l,
+			     const struct dink_facts *f, bool in_vm, struct dink_err *err)
+{
+	if (in_vm || l->n_disks == 0)
+		return 0;
+	if (!f->loop.ok) {
+		dink_plan_layer_error(
+			p, l, DINK_E_HOST, err,
+			"layer %s mounts disk %s on this host, and loop devices are not "
+			"usable: %s",
+			l->path, p->disks[l->disks[0].disk].name,
+			f->loop.why ? f->loop.why : "not probed");
+		return dink_err_hint(err, "modprobe loop, or make the layer a VM (runtime: kata)");
+	}
+	for (size_t i = 0; i < l->n_disks; i++) {
+		const struct dink_plan_disk *d = &p->disks[l->disks[i].disk];
+
+		if (d->spec->filesystem == DINK_FS_BTRFS && !f->btrfs.ok) {
+			dink_plan_layer_error(
+				p, l, DINK_E_HOST, err,
+				"layer %s mounts the btrfs disk %s on this host, which "
+				"cannot: %s",
+				l->path, d->name, f->btrfs.why ? f->btrfs.why : "not probed");
+			return dink_err_hint(err, "modprobe btrfs, or set filesystem: ext4");
+		}
+	}
+	return 0;
+}
+
+int dink_plan_storage(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
+{
+	_cleanup_free_ bool *in_vm = xcalloc(p->n_layers + 1, sizeof(bool));
+	size_t cap = 0;
+	int r;
+
+	for (size_t i = 0; i < p->scenario->n_disks; i++)
+		add_disk(p, &cap, &p->scenario->disks[i], NULL);
+	for (size_t i = 0; i < p->n_layers; i++) {
+		struct dink_plan_layer *l = &p->layers[i];
+
+		in_vm[i] = l->is_vm || (l->parent >= 0 && in_vm[l->parent]);
+		for (size_t d = 0; d < l->spec->n_disks; d++) {
+			const struct dink_layer_disk *want = &l->spec->disks[d];
+			int disk = find_disk(p, want->disk);
+
+			if (disk < 0)
+				return dink_plan_layer_error(p, l, DINK_E_SCENARIO, err,
+							     "layer %s uses disk %s, which is not "
+							     "under disks:",
+							     l->path, want->disk);
+			use_disk(l, disk, want->target, want->read_only);
+		}
+		r = check_host_mounts(p, l, f, in_vm[i], err);
+		if (r == 0 && l->spec->daemon != DINK_DAEMON_NONE)
+			r = choose_driver(p, &cap, l, f, in_vm[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
