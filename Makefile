@@ -85,9 +85,10 @@ $(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(O)/libdink.a $(if $(FUZZING),,tests/fuzz/
 unit: $(UNIT)
 fuzz: $(FUZZ)
 
-check: deps all
+check: deps
+	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/run all
-check-fast:
+check-fast: all
 	$(Q)tests/run fast
 bench: all
 	$(Q)tests/bench/run $(BENCH)
