@@ -24,7 +24,7 @@ enum dink_engine_kind { DINK_ENGINE_DOCKER, DINK_ENGINE_PODMAN };
 /* An engine whose socket answered. */
 struct dink_engine_fact {
 	enum dink_engine_kind kind;
-	char *socket;  /* path */
+	char *socket; /* path */
 	char *version;
 	char *api_version;
 	char *storage_driver;
@@ -40,12 +40,12 @@ struct dink_tool_fact {
 struct dink_facts {
 	int version; /* of this layout: 1 */
 	char *kernel_release;
-	char *machine; /* uname -m */
+	char *machine;	    /* uname -m */
 	char *distribution; /* "debian 12" */
 	uint32_t cpus;
 	uint64_t memory_bytes;
 	uint32_t uid;
-	uint64_t cap_bounding;  /* bit n = capability n */
+	uint64_t cap_bounding; /* bit n = capability n */
 	uint64_t cap_effective;
 	uint64_t nofile_hard, nproc_hard, memlock_hard; /* UINT64_MAX = unlimited */
 	enum dink_cgroup_layout cgroup;
@@ -56,7 +56,7 @@ struct dink_facts {
 	bool apparmor, selinux;
 	bool root_mount_shared;
 	char *boot_id;
-	struct dink_strv filesystems; /* /proc/filesystems */
+	struct dink_strv filesystems;		     /* /proc/filesystems */
 	uint64_t state_free_bytes, cache_free_bytes; /* space where state and cache live */
 	struct dink_usable state_writable, cache_writable;
 	struct dink_engine_fact *engines;
@@ -73,7 +73,8 @@ struct dink_progress;
 int dink_facts_probe(bool probe_kvm, const struct dink_progress *progress, struct dink_facts **ret,
 		     struct dink_err *err) _must_check_;
 int dink_facts_load(const char *path, struct dink_facts **ret, struct dink_err *err) _must_check_;
-int dink_facts_save(const struct dink_facts *f, const char *path, struct dink_err *err) _must_check_;
+int dink_facts_save(const struct dink_facts *f, const char *path,
+		    struct dink_err *err) _must_check_;
 struct json_object *dink_facts_to_json(const struct dink_facts *f);
 void dink_facts_free(struct dink_facts *f);
 DEFINE_CLEANUP_PTR(struct dink_facts, dink_facts_free);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Networking and namespaces: each thing is made once in a network namespace of a thread of ours,
+ * which ends with the thread and takes all of it along. Nothing in the host's own namespace is
+ * touched.
+ */
+#include "provision/host/probe.h"
+
+#include "provision/base/file.h"
+#include "provision/base/proc.h"
+
+#include <fcntl.h>
+#include <linux/if_link.h>
+#include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+struct thread_job {
+	int namespaces;
+	int (*fn)(void *ctx);
+	void *ctx;
+	int result;
+};
+
+static void *thread_main(void *arg)
+{
+	struct thread_job *job = arg;
+
+	job->result = unshare(job->namespaces) < 0 ? -errno : job->fn(job->ctx);
+	return NULL;
+}
+
+int dink_probe_thread(int namespaces, int (*fn)(void *ctx), void *ctx)
+{
+	struct thread_job job = {.namespaces = namespaces, .fn = fn, .ctx = ctx};
+	pthread_t t;
+	int r = pthread_create(&t, NULL, thread_main, &job);
+
+	if (r != 0)
+		return -r;
+	pthread_join(t, NULL);
+	return job.result;
+}
+
+/* A request of one attribute list, small enough for any link kind's name. */
+struct link_request {
+	struct nlmsghdr head;
+	struct ifinfomsg info;
+	char attrs[128];
+};
+
+static struct rtattr *add_attr(struct link_request *q, unsigned short type, const void *data,
+			       size_t len)
+{
+	struct rtattr *a = (struct rtattr *)(void *)((char *)q + NLMSG_ALIGN(q->head.nlmsg_len));
+
+	a->rta_type = type;
+	a->rta_len = (unsigned short)RTA_LENGTH(len);
+	if (len)
+		memcpy(RTA_DATA(a), data, len);
+	q->head.nlmsg_len = NLMSG_ALIGN(q->head.nlmsg_len) + (uint32_t)RTA_ALIGN(a->rta_len);
+	return a;
+}
+
+/* ip link add dink-probe type KIND; returns 0 or the kernel's -errno */
+static int make_link(const char *kind)
+{
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct link_request q = {
+		.head = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+			 .nlmsg_type = RTM_NEWLINK,
+			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK},
+		.info = {.ifi_family = AF_UNSPEC},
+	};
+	union {
+		struct nlmsghdr head;
+		char bytes[1024];
+	} answer;
+
+	if (fd < 0)
+		return -errno;
+	add_attr(&q, IFLA_IFNAME, "dink-probe", sizeof("dink-probe"));
+	struct rtattr *nest = add_attr(&q, IFLA_LINKINFO, NULL, 0);
+	add_attr(&q, IFLA_INFO_KIND, kind, strlen(kind) + 1);
+	nest->rta_len = (unsigned short)((char *)&q + q.head.nlmsg_len - (char *)nest);
+	if (send(fd, &q, q.head.nlmsg_len, 0) < 0)
+		return -errno;
+	ssize_t n = recv(fd, &answer, sizeof(answer), 0);
+	if (n < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)))
+		return n < 0 ? -errno : -EPROTO;
+	if (answer.head.nlmsg_type != NLMSG_ERROR)
+		return -EPROTO;
+	return ((struct nlmsgerr *)NLMSG_DATA(&answer.head))->error;
+}
+
+static int try_link(void *ctx)
+{
+	return make_link(ctx);
+}
+
+static void probe_link(const char *kind, struct dink_usable *u)
+{
+	int r = dink_probe_thread(CLONE_NEWNET, try_link, (void *)(uintptr_t)kind);
+
+	if (r == -EOPNOTSUPP)
+		return dink_usable_no(u, "the kernel has no %s links", kind);
+	if (r < 0)
+		return dink_usable_no(u, "making a %s in a new network namespace: %s", kind,
+				      strerror(-r));
+	dink_usable_yes(u);
+}
+
+static int try_tun(void *ctx _unused_)
+{
+	struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+	_cleanup_close_ int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return ioctl(fd, TUNSETIFF, &r) < 0 ? -errno : 0;
+}
+
+static void probe_tun(struct dink_usable *u)
+{
+	if (!dink_exists("/dev/net/tun"))
+		return dink_usable_no(u, "/dev/net/tun is not there");
+	int r = dink_probe_thread(CLONE_NEWNET, try_tun, NULL);
+	if (r < 0)
+		return dink_usable_no(u, "making a tap in a new network namespace: %s",
+				      strerror(-r));
+	dink_usable_yes(u);
+}
+
+/* One firewall program run in the new namespace (a child inherits its thread's). */
+struct firewall_try {
+	const char *program;
+	const char *const *args;
+	struct dink_err err;
+};
+
+static int try_firewall(void *ctx)
+{
+	struct firewall_try *t = ctx;
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+
+	dink_strv_add(&cmd.argv, t->program);
+	dink_strv_addv(&cmd.argv, (char *const *)(uintptr_t)t->args);
+	cmd.timeout_ms = 5000;
+	return dink_cmd_run(&cmd, &t->err);
+}
+
+static char *find_program(const char *name)
+{
+	static const char *const dirs[] = {"/usr/local/sbin", "/usr/sbin", "/sbin"};
+	char *path = dink_which(name);
+
+	for (size_t i = 0; !path && i < ARRAY_SIZE(dirs); i++) {
+		path = xasprintf("%s/%s", dirs[i], name);
+		if (access(path, X_OK) < 0) {
+			free(path);
+			path = NULL;
+		}
+	}
+	return path;
+}
+
+static void probe_firewall(const char *program, const char *const *args, struct dink_usable *u)
+{
+	_cleanup_free_ char *path = find_program(program);
+	struct firewall_try t = {.program = path, .args = args};
+
+	if (!path)
+		return dink_usable_no(u, "%s is not installed", program);
+	int r = dink_probe_thread(CLONE_NEWNET, try_firewall, &t);
+	if (r >= 0)
+		dink_usable_yes(u);
+	else
+		dink_usable_no(u, "%s in a new network namespace: %s", program,
+			       t.err.msg ? t.err.msg : strerror(-r));
+	dink_err_clear(&t.err);
+}
+
+static void probe_user_namespaces(struct dink_usable *u)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+
+	dink_cmd_argv(&cmd, "unshare", "--user", "true", NULL);
+	cmd.timeout_ms = 5000;
+	if (dink_cmd_run(&cmd, &err) < 0)
+		return dink_usable_no(u, "%s", err.msg);
+	dink_usable_yes(u);
+}
+
+static void probe_device(const char *path, struct dink_usable *u)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return dink_usable_no(u, "%s: %s", path, strerror(errno));
+	dink_usable_yes(u);
+}
+
+void dink_probe_net(struct dink_facts *f)
+{
+	static const char *const legacy[] = {"-t", "nat",	 "-A", "POSTROUTING",
+					     "-j", "MASQUERADE", NULL};
+	static const char *const nft[] = {"-t", "nat",	      "-A", "POSTROUTING",
+					  "-j", "MASQUERADE", NULL};
+
+	probe_tun(&f->tun);
+	probe_link("bridge", &f->bridge);
+	probe_link("veth", &f->veth);
+	probe_firewall("iptables-legacy", legacy, &f->iptables_legacy);
+	probe_firewall("iptables-nft", nft, &f->nftables);
+	probe_user_namespaces(&f->user_namespaces);
+	probe_device("/dev/vhost-vsock", &f->vhost_vsock);
+	probe_device("/dev/vhost-net", &f->vhost_net);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Programs that dink or its layers use, where they are and which version, and whether the
+ * official Kata can be named by an engine here. Each program is asked for its version once.
+ */
+#include "provision/host/probe.h"
+
+#include "provision/base/file.h"
+#include "provision/base/proc.h"
+
+struct tool {
+	const char *name;
+	const char *version_arg; /* NULL: not asked */
+};
+
+static const struct tool tools[] = {
+	{"apt-get", "--version"},
+	{"bc", "--version"},
+	{"bison", "--version"},
+	{"containerd-shim-kata-v2", "--version"},
+	{"crun", "--version"},
+	{"dockerd", "--version"},
+	{"flex", "--version"},
+	{"gcc", "--version"},
+	{"guestfish", "--version"},
+	{"iptables", "--version"},
+	{"make", "--version"},
+	{"mkfs.btrfs", "--version"},
+	{"mkfs.erofs", "-V"},
+	{"mkfs.ext4", "-V"},
+	{"mmdebstrap", "--version"},
+	{"podman", "--version"},
+	{"qemu-system-x86_64", "--version"},
+	{"runc", "--version"},
+	{"runsc", "--version"},
+	{"tini", "--version"},
+	{"virtiofsd", "--version"},
+};
+
+/* Daemons and helpers live where an ordinary user's PATH does not look. */
+static char *find_tool(const char *name)
+{
+	static const char *const dirs[] = {"/usr/local/sbin", "/usr/sbin",     "/sbin",
+					   "/usr/libexec",    "/usr/lib/qemu", "/opt/kata/bin"};
+	char *path = dink_which(name);
+
+	for (size_t i = 0; !path && i < ARRAY_SIZE(dirs); i++) {
+		path = xasprintf("%s/%s", dirs[i], name);
+		if (access(path, X_OK) < 0) {
+			free(path);
+			path = NULL;
+		}
+	}
+	return path;
+}
+
+/* The first word that begins "N.N" or "vN.N", or "release-DATE.N": runsc's way. */
+static char *version_in(const char *text)
+{
+	for (const char *p = text; p && *p; p++) {
+		const char *digits = *p == 'v' ? p + 1 : p;
+		bool at_start = p == text || strchr(" (\n\t-", p[-1]);
+		size_t n = strspn(digits, "0123456789");
+
+		if (at_start && n && digits[n] == '.' && digits[n + 1] >= '0' &&
+		    digits[n + 1] <= '9')
+			return xstrndup(digits, strcspn(digits, " ,)\n\t("));
+	}
+	return NULL;
+}
+
+static char *ask_version(const char *path, const char *arg)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+	char *version;
+
+	dink_cmd_argv(&cmd, path, arg, NULL);
+	cmd.timeout_ms = 3000;
+	cmd.ok_to_fail = true;
+	if (dink_cmd_run(&cmd, &ignored) < 0)
+		return NULL;
+	version = version_in(cmd.output);
+	return version ? version : version_in(cmd.errtail); /* mkfs.ext4 -V writes to stderr */
+}
+
+void dink_probe_tools(struct dink_facts *f)
+{
+	f->tools = xcalloc(ARRAY_SIZE(tools), sizeof(*f->tools));
+	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {
+		struct dink_tool_fact *t = &f->tools[f->n_tools++];
+
+		t->name = xstrdup(tools[i].name);
+		t->path = find_tool(tools[i].name);
+		if (t->path && tools[i].version_arg)
+			t->version = ask_version(t->path, tools[i].version_arg);
+	}
+}
+
+/* Docker names containerd shims since version 23; Podman never does. */
+void dink_probe_kata(struct dink_facts *f)
+{
+	const struct dink_tool_fact *dockerd = dink_facts_tool(f, "dockerd");
+	const char *seen = dockerd ? dockerd->version : NULL;
+
+	if (!dink_facts_tool(f, "containerd-shim-kata-v2"))
+		return dink_usable_no(&f->kata, "containerd-shim-kata-v2 is not installed");
+	for (size_t i = 0; i < f->n_engines; i++) {
+		if (f->engines[i].kind != DINK_ENGINE_DOCKER)
+			continue;
+		if (dink_version_at_least(f->engines[i].version, 23, 0))
+			return dink_usable_yes(&f->kata);
+		seen = f->engines[i].version;
+	}
+	if (dink_version_at_least(dockerd ? dockerd->version : NULL, 23, 0))
+		return dink_usable_yes(&f->kata);
+	if (seen)
+		return dink_usable_no(&f->kata,
+				      "Docker %s cannot name a containerd shim (23.0 can)", seen);
+	dink_usable_no(&f->kata, "no Docker here can name a containerd shim (Podman never can)");
+}
