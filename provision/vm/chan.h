@@ -58,6 +58,11 @@ uint32_t dink_chan_new_stream(struct dink_chan *c);
  */
 void dink_chan_stream(struct dink_chan *c, uint32_t id, int in_fd, int out_fd,
 		      void (*on_done)(void *ctx, uint32_t id), void *ctx);
+/*
+ * dink_chan_stream_expect() - guest side: keep what arrives for a stream that is tied later (once
+ * a process has its terminal), which must then happen
+ */
+void dink_chan_stream_expect(struct dink_chan *c, uint32_t id);
 /* dink_chan_stream_reset() - close both directions now; on_done is not called */
 void dink_chan_stream_reset(struct dink_chan *c, uint32_t id);
 /*

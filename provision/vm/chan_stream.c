@@ -492,6 +492,12 @@ void dink_chan_stream(struct dink_chan *c, uint32_t id, int in_fd, int out_fd,
 	chan_leave(c);
 }
 
+void dink_chan_stream_expect(struct dink_chan *c, uint32_t id)
+{
+	if (!c->host && !c->dead && id && c->n_streams < DINK_STREAMS_MAX && !find_stream(c, id))
+		add_stream(c, id);
+}
+
 void dink_chan_stream_reset(struct dink_chan *c, uint32_t id)
 {
 	struct chan_stream *s = find_stream(c, id);

@@ -14,27 +14,46 @@
  * returns credit (u32 bytes) as it has written the bytes onward. A sender past its credit, an
  * unknown type, a non-zero pad, a too long frame: the channel is broken and the VM is ended.
  *
+ * Each direction of a stream ends with exactly one EOF by its sender. RESET asks the sender to stop;
+ * it answers with its EOF. Every stream that a request names is ended by the guest, also if the
+ * request fails.
+ *
  * Requests (host -> guest, answered by RESPONSE with the same id: {"ok":true,...} or
  * {"ok":false,"error":"text","errno":N}):
  *
+ *	{"op":"hello"} -> {"version":1}       for a clone of a template, whose hello event is past
  *	{"op":"setup","hostname":"..","time_ns":N,"entropy":"BASE64",
  *	 "mounts":[{"type":"virtiofs|9p|block","source":"TAG or virtio-blk serial","target":"/run/..",
  *	            "fstype":"btrfs|ext4|erofs|...","options":"ro,compress=zstd"}],
- *	 "root":{"type":"shared|block","lower":"/run/dink/root-lower"}}
+ *	 "root":{"type":"shared","dir":"/run/dink/share/rootfs"}
+ *	     or {"type":"block","lower":"/run/dink/root-lower","upper":"/run/dink/upper"}}
+ *	            lower and upper are targets of mounts; without upper it is a tmpfs. The agent
+ *	            sets root.path of the config itself. fstype may be left out for block (tried)
  *	{"op":"network","links":[{"index":N,"mac":"..","name":"eth0","mtu":1500,
- *	            "addresses":["172.17.0.2/16"],"routes":[{"to":"default","via":"172.17.0.1"}],
- *	            "neighbours":[..]}]}      index = position of the NIC (PCI order), MAC is set
+ *	            "addresses":["172.17.0.2/16"],
+ *	            "routes":[{"to":"default","via":"172.17.0.1","src":"..","metric":N}],
+ *	            "neighbours":[{"to":"172.17.0.1","mac":".."}]}]}
+ *	            index = position of the NIC (PCI order); all but index may be left out; a route
+ *	            without via is on-link. May be sent again, also for more links
  *	{"op":"create","config":{OCI config.json as adapted},"terminal":bool,
- *	            "in":ID,"out":ID,"err":ID}          stream ids, 0 = none; with a terminal in=out
+ *	            "in":ID,"out":ID,"err":ID} -> {"pid":N}  stream ids, 0 or absent = /dev/null; with
+ *	            a terminal only "in" is used, both ways
  *	{"op":"start"}
  *	{"op":"exec","exec":"NAME","process":{OCI process},"in":ID,"out":ID,"err":ID} -> {"pid":N}
+ *	            a terminal if process.terminal
  *	{"op":"signal","exec":"NAME or absent = init","signal":N,"all":bool}
  *	{"op":"resize","exec":..,"rows":N,"columns":N}
  *	{"op":"connect","path":"/run/docker.sock","stream":ID}   a unix socket, looked up in the
- *	            container's root; the stream is then the connection, with half-close
- *	{"op":"pause"} {"op":"resume"} {"op":"ps"} -> {"pids":[..]} {"op":"stats"} -> {...}
+ *	            container's root (before create: the guest's); the stream is then the
+ *	            connection, with half-close
+ *	{"op":"pause"} {"op":"resume"}
+ *	{"op":"ps"} -> {"pids":[..],"processes":[{"pid":N,"ppid":N,"uid":N,"command":".."}]}
+ *	{"op":"stats"} -> {"cpu":{cpu.stat},"memory":{"current":N,"peak":N,"max":N,"stat":{..}},
+ *	            "pids":{"current":N,"max":N},"io":[{"device":"M:N","rbytes":N,..}],
+ *	            "network":[{"name":"eth0","rx_bytes":N,...}]}     a limit of none is -1
  *	{"op":"update","resources":{OCI linux.resources}}
- *	{"op":"shutdown"}      sync, unmount disks; answered when it is safe to end the VM
+ *	{"op":"shutdown"}      kill all, sync, unmount; answered when it is safe to end the VM
+ *	{"op":"poweroff"}      the same, then the guest powers off (not answered)
  *
  * Events (guest -> host, id 0):
  *	{"event":"hello","version":1}
@@ -65,9 +84,9 @@ enum dink_frame_type {
 };
 
 /* Names both sides agree on. */
-#define DINK_PORT_NAME "dink.agent.0" /* /dev/virtio-ports/NAME in the guest */
-#define DINK_SHARE_TAG "dink-share"   /* virtiofs/9p tag: rootfs/ and mounts/N below it */
-#define DINK_SHARE_DIR "/run/dink/share"
-#define DINK_BUNDLE_DIR "/run/dink/bundle"
+#define DINK_PORT_NAME	 "dink.agent.0" /* /dev/virtio-ports/NAME in the guest */
+#define DINK_SHARE_TAG	 "dink-share"	/* virtiofs/9p tag: rootfs/ and mounts/N below it */
+#define DINK_SHARE_DIR	 "/run/dink/share"
+#define DINK_BUNDLE_DIR	 "/run/dink/bundle"
 #define DINK_ROOT_SERIAL "dink-root"  /* virtio-blk serial of a block root */
 #define DINK_DISK_SERIAL "dink-disk-" /* + N for disks */
