@@ -32,7 +32,10 @@ int dink_json_parse(const char *text, size_t len, const char *what, struct json_
 		return dink_err_set(err, DINK_E_STATE, 0, "%s: no valid JSON: %s at byte %zu", what,
 				    json_tokener_error_desc(e), used);
 	}
-	if (strspn(text + used, " \t\r\n") < len - used) {
+	/* the text need not end with a NUL */
+	while (used < len && strchr(" \t\r\n", text[used]) && text[used])
+		used++;
+	if (used < len) {
 		json_object_put(o);
 		return dink_err_set(err, DINK_E_STATE, 0,
 				    "%s: text after the JSON value at byte %zu", what, used);
