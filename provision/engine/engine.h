@@ -39,9 +39,17 @@ int dink_place_vm(const struct dink_place *parent, pid_t pid, struct dink_place 
 void dink_place_free(struct dink_place *p);
 DEFINE_CLEANUP_PTR(struct dink_place, dink_place_free);
 
+/*
+ * dink_place_text() / dink_place_parse() - a place as one argument for another process ("dink
+ * forward"): "host/container:PID@START/vm:PID@START"; START makes a reused pid an error. The text's
+ * owner is the caller; the parsed place owns all its parents.
+ */
+char *dink_place_text(const struct dink_place *place) _must_check_;
+int dink_place_parse(const char *text, struct dink_place **ret, struct dink_err *err) _must_check_;
+
 /* dink_dial() - a stream to the unix socket `path` inside the place; *ret_fd owned by the caller */
-int dink_dial(const struct dink_place *place, const char *path, int *ret_fd, struct dink_err *err)
-	_must_check_;
+int dink_dial(const struct dink_place *place, const char *path, int *ret_fd,
+	      struct dink_err *err) _must_check_;
 
 /* An engine: a place and the path of its API socket there. */
 struct dink_engine;
@@ -63,17 +71,18 @@ int dink_engine_call(struct dink_engine *e, const char *method, const char *path
 		     struct dink_err *err) _must_check_;
 
 /* dink_engine_wait_ready() - until GET /_ping answers, or timeout (ETIMEDOUT, DINK_E_CHILD) */
-int dink_engine_wait_ready(struct dink_engine *e, uint32_t timeout_ms, struct dink_err *err)
-	_must_check_;
+int dink_engine_wait_ready(struct dink_engine *e, uint32_t timeout_ms,
+			   struct dink_err *err) _must_check_;
 
-int dink_engine_info(struct dink_engine *e, struct json_object **ret, struct dink_err *err) _must_check_;
+int dink_engine_info(struct dink_engine *e, struct json_object **ret,
+		     struct dink_err *err) _must_check_;
 
 /* dink_engine_image_id() - the id of an image by name; NULL in *ret if the engine has none */
-int dink_engine_image_id(struct dink_engine *e, const char *ref, char **ret, struct dink_err *err)
-	_must_check_;
+int dink_engine_image_id(struct dink_engine *e, const char *ref, char **ret,
+			 struct dink_err *err) _must_check_;
 /* dink_engine_load() - stream a docker archive (fd, read to EOF) into POST /images/load */
-int dink_engine_load(struct dink_engine *e, int fd, uint64_t size, const struct dink_progress *progress,
-		     struct dink_err *err) _must_check_;
+int dink_engine_load(struct dink_engine *e, int fd, uint64_t size,
+		     const struct dink_progress *progress, struct dink_err *err) _must_check_;
 
 /* dink_engine_create() - returns the container id; spec is the Engine API's create body */
 int dink_engine_create(struct dink_engine *e, const char *name, struct json_object *spec,
@@ -82,8 +91,8 @@ int dink_engine_start(struct dink_engine *e, const char *id, struct dink_err *er
 /* dink_engine_inspect() - -ENOENT with err empty if there is no such container */
 int dink_engine_inspect(struct dink_engine *e, const char *id, struct json_object **ret,
 			struct dink_err *err) _must_check_;
-int dink_engine_stop(struct dink_engine *e, const char *id, uint32_t grace_s, struct dink_err *err)
-	_must_check_;
+int dink_engine_stop(struct dink_engine *e, const char *id, uint32_t grace_s,
+		     struct dink_err *err) _must_check_;
 /* dink_engine_remove() - force, with anonymous volumes; no such container is success */
 int dink_engine_remove(struct dink_engine *e, const char *id, struct dink_err *err) _must_check_;
 
@@ -91,21 +100,41 @@ int dink_engine_remove(struct dink_engine *e, const char *id, struct dink_err *e
 struct dink_exec {
 	const char *container;
 	char *const *argv;
-	char *const *env;   /* NAME=VALUE, NULL = none */
-	const char *user;   /* NULL = the container's */
+	char *const *env; /* NAME=VALUE, NULL = none */
+	const char *user; /* NULL = the container's */
 	const char *workdir;
-	bool tty;           /* allocate one; our stdin is then put into raw mode by the caller */
+	bool tty;	    /* allocate one; our stdin is then put into raw mode by the caller */
 	bool stdin_open;    /* pass stdin */
 	int in, out, errfd; /* our ends; -1 = none */
-	int winch_fd;       /* readable on SIGWINCH (signalfd), -1 = none: the size of `in` is sent on */
+	int winch_fd; /* readable on SIGWINCH (signalfd), -1 = none: the size of `in` is sent on */
+	/*
+	 * How a process of the engine (its pid there) is signalled where /proc does not reach:
+	 * below a VM. NULL: only its stdin is closed then. The Engine API itself has no such call.
+	 */
+	int (*signal_fn)(void *ctx, int64_t pid, int sig);
+	void *signal_ctx;
 };
-/* dink_engine_exec() - returns the command's exit code (0-255, 128+n), negative errno if ours */
-int dink_engine_exec(struct dink_engine *e, const struct dink_exec *x, struct dink_err *err) _must_check_;
-/* dink_engine_exec_capture() - run, no stdin, both outputs captured (bounded by max bytes) */
+/*
+ * dink_engine_exec() - returns the command's exit code (0-255, 128+n), negative errno if ours
+ *
+ * SIGINT and SIGTERM (dink_catch_interrupts()) are passed on to the command's process and all of
+ * its session; its own exit code is then returned. A second one sends SIGKILL and returns -EINTR.
+ */
+int dink_engine_exec(struct dink_engine *e, const struct dink_exec *x,
+		     struct dink_err *err) _must_check_;
+/*
+ * dink_engine_exec_capture() - run, no stdin, both outputs captured (bounded by max bytes)
+ * Return: the exit code; *ret_out is NUL-terminated and set for every exit code.
+ */
 int dink_engine_exec_capture(struct dink_engine *e, const char *container, char *const *argv,
 			     size_t max, char **ret_out, struct dink_err *err) _must_check_;
-/* dink_engine_attach() - the container's own stdio (a layer with tty and a command) */
-int dink_engine_attach(struct dink_engine *e, const struct dink_exec *x, struct dink_err *err) _must_check_;
+/*
+ * dink_engine_attach() - the container's own stdio (a layer with tty and a command); returns its
+ * exit code, 0 where it still runs (detached with ctrl-p ctrl-q). argv, env, user are not used;
+ * tty must be the container's own.
+ */
+int dink_engine_attach(struct dink_engine *e, const struct dink_exec *x,
+		       struct dink_err *err) _must_check_;
 /* dink_engine_logs() - both streams to our descriptors; follow until the container ends */
 int dink_engine_logs(struct dink_engine *e, const char *container, bool follow, const char *tail,
 		     int out, int errfd, struct dink_err *err) _must_check_;
@@ -129,7 +158,8 @@ struct dink_private_engine {
  * @dink_vm: path of dink-vm to register, NULL = none
  */
 int dink_private_engine_use(const char *user, const char *dink_vm, char **ret_socket,
-			    const struct dink_progress *progress, struct dink_err *err) _must_check_;
+			    const struct dink_progress *progress,
+			    struct dink_err *err) _must_check_;
 /* dink_private_engine_release() - forget `user`; the last one out stops the daemon */
 int dink_private_engine_release(const char *user, struct dink_err *err) _must_check_;
 
@@ -142,5 +172,5 @@ struct dink_forward {
 	const char *path;   /* inside the place */
 	const char *listen; /* on the host, mode 0600 */
 };
-int dink_forward_serve(const struct dink_forward *f, size_t n, int ready_fd, struct dink_err *err)
-	_must_check_;
+int dink_forward_serve(const struct dink_forward *f, size_t n, int ready_fd,
+		       struct dink_err *err) _must_check_;
