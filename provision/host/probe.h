@@ -24,6 +24,14 @@ void dink_probe_kata(struct dink_facts *f); /* after tools and engines */
 void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress *progress);
 
 /*
+ * dink_probe_guest() - boot a kernel without a root until it panics and QEMU ends
+ * @accel: "kvm", or "tcg" to try the probe itself
+ * Return: true if it did; else *ret_why (owned by the caller) says why not
+ */
+bool dink_probe_guest(const char *qemu, const char *kernel, const char *accel, const char *cpu,
+		      uint32_t timeout_ms, char **ret_why);
+
+/*
  * dink_probe_thread() - run fn in a thread of its own with fresh namespaces (CLONE_NEWNET,
  * CLONE_NEWNS), which end with it; returns fn's value, or -errno if they were refused
  */

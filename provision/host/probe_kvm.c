@@ -113,19 +113,17 @@ static bool device_answers(struct dink_usable *u)
 	return true;
 }
 
-struct boot {
-	struct dink_str serial;
-	const struct dink_progress *progress;
-	uint64_t start_ms;
-	const char *cpu;
+/* What the guest says, kept up to a limit. */
+struct serial {
+	struct dink_str text;
 };
 
 static void keep_serial(void *ctx, int fd, const char *bytes, size_t n)
 {
-	struct boot *boot = ctx;
+	struct serial *serial = ctx;
 
-	if (fd == 1 && boot->serial.len < PROBE_SERIAL_MAX)
-		dink_str_addn(&boot->serial, bytes, n);
+	if (fd == 1 && serial->text.len < PROBE_SERIAL_MAX)
+		dink_str_addn(&serial->text, bytes, n);
 }
 
 /* The first line of QEMU's words on stderr, which says why it gave up. */
@@ -134,32 +132,35 @@ static char *first_line(const char *text)
 	return xstrndup(text ? text : "", text ? strcspn(text, "\n") : 0);
 }
 
-/* One probe guest. *ret_why is set on failure. Return: true if a guest kernel ran to its end. */
-static bool boot_guest(const char *qemu, const char *kernel, struct boot *boot, char **ret_why)
+bool dink_probe_guest(const char *qemu, const char *kernel, const char *accel, const char *cpu,
+		      uint32_t timeout_ms, char **ret_why)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+	struct serial serial = {};
 
-	dink_cmd_argv(&cmd, qemu, "-machine", "q35", "-accel", "kvm", "-cpu", boot->cpu, "-m",
-		      "256", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		      "-serial", "stdio", "-kernel", kernel, "-append",
+	dink_cmd_argv(&cmd, qemu, "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", "256",
+		      "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial",
+		      "stdio", "-kernel", kernel, "-append",
 		      "console=ttyS0 earlyprintk=ttyS0 panic=-1 root=none", NULL);
-	cmd.timeout_ms = PROBE_MS;
+	cmd.timeout_ms = timeout_ms;
 	cmd.ok_to_fail = true;
 	cmd.on_output = keep_serial;
-	cmd.ctx = boot;
+	cmd.ctx = &serial;
 	int r = dink_cmd_run(&cmd, &err);
-	if (r == 0 && boot->serial.s && strstr(boot->serial.s, "Linux version") &&
-	    strstr(boot->serial.s, "Kernel panic"))
+	bool ok = r == 0 && serial.text.s && strstr(serial.text.s, "Linux version") &&
+		  strstr(serial.text.s, "Kernel panic");
+	dink_str_clear(&serial.text);
+	if (ok)
 		return true;
 	_cleanup_free_ char *said = first_line(cmd.errtail);
-	if (r == -EINTR || err.code == DINK_E_INTR)
+	if (err.code == DINK_E_INTR)
 		*ret_why = xstrdup("interrupted");
 	else if (r < 0)
-		*ret_why = xasprintf("a probe guest (-cpu %s) did not finish booting within %d s",
-				     boot->cpu, PROBE_MS / 1000);
+		*ret_why = xasprintf("a probe guest (-cpu %s) did not finish booting within %u s",
+				     cpu, timeout_ms / 1000);
 	else
-		*ret_why = xasprintf("a probe guest (-cpu %s) did not boot: %s", boot->cpu,
+		*ret_why = xasprintf("a probe guest (-cpu %s) did not boot: %s", cpu,
 				     said[0] ? said : "QEMU ended without a word");
 	return false;
 }
@@ -170,14 +171,12 @@ static void prove(struct dink_facts *f, const char *qemu, const char *kernel,
 	_cleanup_str_ struct dink_str reasons = {};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cpu_models); i++) {
-		struct boot boot = {.cpu = cpu_models[i]};
 		_cleanup_free_ char *why = NULL;
 		bool ok;
 
 		dink_progress(progress, "booting a probe guest under KVM", i,
 			      ARRAY_SIZE(cpu_models));
-		ok = boot_guest(qemu, kernel, &boot, &why);
-		dink_str_clear(&boot.serial);
+		ok = dink_probe_guest(qemu, kernel, "kvm", cpu_models[i], PROBE_MS, &why);
 		if (ok) {
 			dink_usable_yes(&f->kvm);
 			return;

@@ -12,12 +12,13 @@
 #include "provision/scenario/scenario.h"
 
 enum dink_need {
-	DINK_NEED_DOCKER_DAEMON,  /* dockerd with bridge networking and iptables */
+	DINK_NEED_DOCKER_DAEMON, /* dockerd with bridge networking and iptables */
 	DINK_NEED_PODMAN_DAEMON,
-	DINK_NEED_RUNC_CHILD,     /* starts runc/crun containers */
-	DINK_NEED_VM_CHILD,       /* starts VMs: QEMU, virtiofsd, tap, tc */
-	DINK_NEED_KVM,            /* the VM child may use /dev/kvm */
-	DINK_NEED_CGROUP_WRITE,   /* makes cgroups below its own */
+	DINK_NEED_RUNC_CHILD,	/* starts runc/crun containers */
+	DINK_NEED_VM_CHILD,	/* starts VMs: QEMU, virtiofsd, tap, tc */
+	DINK_NEED_KVM,		/* the VM child may use /dev/kvm */
+	DINK_NEED_CGROUP_WRITE, /* makes cgroups below its own */
+	DINK_NEED_KATA_CHILD,	/* starts containers of the official Kata */
 	DINK_NEED_MAX_,
 };
 
@@ -25,16 +26,17 @@ enum dink_grant_kind {
 	DINK_GRANT_CAPABILITY, /* "CAP_NET_ADMIN" */
 	DINK_GRANT_SYSCALL,    /* "keyctl": added to the engine's default seccomp profile */
 	DINK_GRANT_DEVICE,     /* "/dev/net/tun rw" */
-	DINK_GRANT_MOUNT,      /* "tmpfs /run" */
+	DINK_GRANT_MOUNT,      /* "tmpfs /run"; "volume /var/lib/docker": an anonymous volume */
 	DINK_GRANT_UNMASK,     /* "/proc/sys": a masked or read-only path opened */
 	DINK_GRANT_SYSCTL,     /* "net.ipv4.ip_forward=1" */
 	DINK_GRANT_RLIMIT,     /* "nofile=20000:20000" */
 	DINK_GRANT_NAMESPACE,  /* "cgroup=private" */
+	DINK_GRANT_LSM,	       /* "apparmor=unconfined": an engine's SecurityOpt, as it is */
 	DINK_GRANT_KIND_MAX_,
 };
 const char *dink_grant_kind_name(enum dink_grant_kind k); /* "capability", ... */
-const char *dink_need_name(enum dink_need n);             /* "docker-daemon", ... */
-const char *dink_need_text(enum dink_need n);             /* "runs a Docker daemon ..." */
+const char *dink_need_name(enum dink_need n);		  /* "docker-daemon", ... */
+const char *dink_need_text(enum dink_need n);		  /* "runs a Docker daemon ..." */
 
 struct dink_grant {
 	enum dink_grant_kind kind;
@@ -52,9 +54,11 @@ struct dink_privileges {
  * dink_privileges_of() - the set for one layer, from what it and its descendants do
  * @path: the layer's address, for reasons
  * @official_kata: the runtime kata resolves to the official one here
- * Fails with DINK_E_HOST naming the need, the grant and the layer if the host cannot give one
- * (facts: bounding set, devices). @facts describe the layer's parent when that is the host; for
- * deeper layers pass what the parent layer holds (see dink_privileges_limit()).
+ * @facts: the host's, at every depth: layers outside of any VM share its kernel, its bounding set
+ * and its devices; what happens in a guest is not checked against them
+ *
+ * Fails with DINK_E_HOST naming the need, the grant and the layer if the host cannot give one.
+ * For a VM layer the grants are what its container gets inside the guest.
  */
 int dink_privileges_of(const struct dink_scenario *s, const struct dink_layer *layer,
 		       const char *path, const struct dink_facts *facts, bool official_kata,
@@ -72,6 +76,30 @@ bool dink_privileges_have(const struct dink_privileges *p, enum dink_grant_kind 
  */
 int dink_privileges_seccomp(const struct dink_privileges *p, const char *base_text, size_t len,
 			    char **ret, struct dink_err *err) _must_check_;
+
+/*
+ * dink_privileges_wants_seccomp() - whether the layer takes a profile of ours at all; one that does
+ * not keeps its engine's default
+ */
+bool dink_privileges_wants_seccomp(const struct dink_privileges *p);
+
+/* How many of the x86-64 system calls libseccomp knows a profile denies to a set. */
+struct dink_seccomp_count {
+	unsigned int allowed, denied;
+};
+/* @profile: as dink_privileges_seccomp() made it; @p: its capabilities and the engine's default */
+int dink_seccomp_count(const struct dink_privileges *p, const char *profile, size_t len,
+		       struct dink_seccomp_count *ret, struct dink_err *err) _must_check_;
+
+/*
+ * dink_privileges_host_needs() - bit n: a layer outside of any VM, or the host itself, has need n
+ * The host has the needs of a parent of the layers at depth 1, but for daemon and cgroups.
+ */
+uint32_t dink_privileges_host_needs(const struct dink_scenario *s, const struct dink_facts *facts,
+				    bool official_kata);
+
+/* The fourteen capabilities that engines give by default; ended by -1. */
+extern const int dink_default_capabilities[];
 
 /* The original run.sh's grants for either outer level, to be compared with. */
 const struct dink_privileges *dink_privileges_original(void);

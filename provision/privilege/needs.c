@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What each need takes. Every row was measured by leaving it out (docs/privileges.md has the
+ * errors): a row that can be left out does not belong here.
+ *
+ * Base: an engine's default container (its fourteen capabilities, its seccomp profile, its masked
+ * paths). So /tmp as a tmpfs, unmasked /proc, CAP_SYS_RESOURCE and a writable bind of the host's
+ * /sys/fs/cgroup are not here: none was needed.
+ */
+#include "provision/privilege/needs.h"
+
+#define CAP(need, what, why)                                                                       \
+	{                                                                                          \
+		DINK_NEED_##need, DINK_GRANT_CAPABILITY, what, why                                 \
+	}
+#define SYSCALL(need, what, why)                                                                   \
+	{                                                                                          \
+		DINK_NEED_##need, DINK_GRANT_SYSCALL, what, why                                    \
+	}
+#define DEVICE(need, what, why)                                                                    \
+	{                                                                                          \
+		DINK_NEED_##need, DINK_GRANT_DEVICE, what, why                                     \
+	}
+#define MOUNT(need, what, why)                                                                     \
+	{                                                                                          \
+		DINK_NEED_##need, DINK_GRANT_MOUNT, what, why                                      \
+	}
+#define SYSCTL(need, what, why)                                                                    \
+	{                                                                                          \
+		DINK_NEED_##need, DINK_GRANT_SYSCTL, what, why                                     \
+	}
+
+const struct dink_need_grant dink_need_grants[] = {
+	CAP(DOCKER_DAEMON, "CAP_NET_ADMIN", "its bridge, veth pairs and iptables rules"),
+	CAP(DOCKER_DAEMON, "CAP_SYS_ADMIN", "mounting image layers"),
+	MOUNT(DOCKER_DAEMON, "volume /var/lib/docker",
+	      "its storage driver does not stack on the layer's own overlay"),
+	MOUNT(DOCKER_DAEMON, "tmpfs /run",
+	      "pid files of a killed daemon would stop it from starting again"),
+	SYSCTL(DOCKER_DAEMON, "net.ipv4.ip_forward=1",
+	       "the daemon turns forwarding on, and /proc/sys is read-only to the layer"),
+	CAP(PODMAN_DAEMON, "CAP_NET_ADMIN", "its bridge, veth pairs and firewall rules"),
+	CAP(PODMAN_DAEMON, "CAP_SYS_ADMIN", "mounting image layers"),
+	MOUNT(PODMAN_DAEMON, "volume /var/lib/containers",
+	      "its storage driver does not stack on the layer's own overlay"),
+	MOUNT(PODMAN_DAEMON, "tmpfs /run", "its run state must not outlive the layer's processes"),
+	SYSCTL(PODMAN_DAEMON, "net.ipv4.ip_forward=1",
+	       "its network forwards, and /proc/sys is read-only to the layer"),
+	CAP(RUNC_CHILD, "CAP_SYS_ADMIN", "namespaces and mounts of each container"),
+	SYSCALL(RUNC_CHILD, "keyctl", "a session keyring for each container"),
+	SYSCALL(RUNC_CHILD, "pivot_root", "the root of each container"),
+	CAP(VM_CHILD, "CAP_NET_ADMIN", "a tap joined to the container's veth"),
+	CAP(VM_CHILD, "CAP_SYS_ADMIN",
+	    "the namespaces of the VM's monitor and of virtiofsd's sandbox"),
+	SYSCALL(VM_CHILD, "pivot_root", "virtiofsd shuts itself into the shared folder"),
+	DEVICE(VM_CHILD, "/dev/net/tun rw", "the VM's network card"),
+	DEVICE(KVM, "/dev/kvm rw", "acceleration, which was proved to work here"),
+	{DINK_NEED_CGROUP_WRITE, DINK_GRANT_NAMESPACE, "cgroup=private",
+	 "it makes groups below its own and sees no others"},
+	CAP(CGROUP_WRITE, "CAP_SYS_ADMIN", "making its own /sys/fs/cgroup writable from inside"),
+	CAP(KATA_CHILD, "CAP_NET_ADMIN", "a tap joined to the container's veth"),
+	CAP(KATA_CHILD, "CAP_SYS_ADMIN", "the sandbox's mounts and namespaces"),
+	SYSCALL(KATA_CHILD, "pivot_root", "virtiofsd shuts itself into the shared folder"),
+	DEVICE(KATA_CHILD, "/dev/net/tun rw", "the VM's network card"),
+	DEVICE(KATA_CHILD, "/dev/kvm rw", "Kata runs its VMs under KVM"),
+	DEVICE(KATA_CHILD, "/dev/vhost-net rw", "the VM's network card"),
+	DEVICE(KATA_CHILD, "/dev/vhost-vsock rw", "the channel to Kata's agent"),
+};
+const size_t dink_n_need_grants = ARRAY_SIZE(dink_need_grants);
+
+/* CAP_AUDIT_WRITE 29, ..., as Docker and Podman give them */
+const int dink_default_capabilities[] = {0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31, -1};
+
+static const struct {
+	const char *name, *text;
+} need_names[DINK_NEED_MAX_] = {
+	[DINK_NEED_DOCKER_DAEMON] = {"docker-daemon", "runs a Docker daemon"},
+	[DINK_NEED_PODMAN_DAEMON] = {"podman-daemon", "runs a Podman service"},
+	[DINK_NEED_RUNC_CHILD] = {"runc-child", "starts containers with runc or crun"},
+	[DINK_NEED_VM_CHILD] = {"vm-child", "starts VMs"},
+	[DINK_NEED_KVM] = {"kvm", "starts VMs under KVM"},
+	[DINK_NEED_CGROUP_WRITE] = {"cgroup-write", "makes cgroups for its containers"},
+	[DINK_NEED_KATA_CHILD] = {"kata-child", "starts containers of Kata"},
+};
+
+const char *dink_need_name(enum dink_need n)
+{
+	return n < DINK_NEED_MAX_ ? need_names[n].name : "?";
+}
+
+const char *dink_need_text(enum dink_need n)
+{
+	return n < DINK_NEED_MAX_ ? need_names[n].text : "?";
+}
+
+const char *dink_need_store(enum dink_need n)
+{
+	if (n == DINK_NEED_DOCKER_DAEMON)
+		return "/var/lib/docker";
+	if (n == DINK_NEED_PODMAN_DAEMON)
+		return "/var/lib/containers";
+	return NULL;
+}
+
+const char *dink_grant_kind_name(enum dink_grant_kind k)
+{
+	static const char *const names[DINK_GRANT_KIND_MAX_] = {
+		[DINK_GRANT_CAPABILITY] = "capability",
+		[DINK_GRANT_SYSCALL] = "syscall",
+		[DINK_GRANT_DEVICE] = "device",
+		[DINK_GRANT_MOUNT] = "mount",
+		[DINK_GRANT_UNMASK] = "unmask",
+		[DINK_GRANT_SYSCTL] = "sysctl",
+		[DINK_GRANT_RLIMIT] = "rlimit",
+		[DINK_GRANT_NAMESPACE] = "namespace",
+		[DINK_GRANT_LSM] = "lsm",
+	};
+
+	return k < DINK_GRANT_KIND_MAX_ ? names[k] : "?";
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the original docker-in-kata's run.sh gave to both of its outer levels, to be compared
+ * with. "*" among the system calls is seccomp=unconfined. Data only.
+ */
+#include "provision/privilege/privilege.h"
+
+#define GRANT(k, w)                                                                                \
+	{                                                                                          \
+		.kind = DINK_GRANT_##k, .what = (char *)(uintptr_t)(w),                            \
+		.reasons = {.v = reason, .n = 1, .cap = 2},                                        \
+	}
+
+const struct dink_privileges *dink_privileges_original(void)
+{
+	static char text[] = "run.sh gives it to both outer levels";
+	static char *reason[] = {text, NULL};
+	static struct dink_grant grants[] = {
+		GRANT(CAPABILITY, "CAP_NET_ADMIN"),
+		GRANT(CAPABILITY, "CAP_SYS_ADMIN"),
+		GRANT(CAPABILITY, "CAP_SYS_RESOURCE"),
+		GRANT(SYSCALL, "*"),
+		GRANT(DEVICE, "/dev/kvm rw"),
+		GRANT(DEVICE, "/dev/net/tun rw"),
+		GRANT(DEVICE, "/dev/vhost-net rw"),
+		GRANT(MOUNT, "bind /sys/fs/cgroup ro"),
+		GRANT(MOUNT, "tmpfs /run"),
+		GRANT(MOUNT, "tmpfs /tmp"),
+		GRANT(SYSCTL, "net.ipv4.ip_forward=1"),
+	};
+	static const struct dink_privileges original = {grants, ARRAY_SIZE(grants)};
+
+	return &original;
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From what a layer and its descendants do to the set of grants it gets, checked against what the
+ * host can give. Pure.
+ *
+ * Outward: a namespace child lives under its parent's seccomp filter, bounding set and devices, so
+ * its capabilities, system calls and devices become needs of the parent. Its mounts, sysctls and
+ * namespaces are made by the parent's daemon and cost the parent nothing more. A VM child's own
+ * grants hold inside the guest and stop at its walls.
+ */
+#include "provision/privilege/privilege.h"
+
+#include "provision/base/json.h"
+#include "provision/privilege/needs.h"
+
+#include <inttypes.h>
+#include <linux/capability.h>
+
+struct collector {
+	const struct dink_facts *facts;
+	bool official_kata;
+	struct dink_privileges *out;
+};
+
+static bool is_vm(enum dink_runtime r)
+{
+	return r == DINK_RUNTIME_DINK_VM || r == DINK_RUNTIME_KATA;
+}
+
+/* Whether what the layer's processes do happens under a guest's kernel. */
+static bool in_guest(const struct dink_layer *layer)
+{
+	for (; layer; layer = layer->parent)
+		if (is_vm(layer->runtime))
+			return true;
+	return false;
+}
+
+static bool flows_outward(enum dink_grant_kind kind)
+{
+	return kind == DINK_GRANT_CAPABILITY || kind == DINK_GRANT_SYSCALL ||
+	       kind == DINK_GRANT_DEVICE || kind == DINK_GRANT_LSM;
+}
+
+static struct dink_grant *find_grant(const struct dink_privileges *p, enum dink_grant_kind kind,
+				     const char *what)
+{
+	for (size_t i = 0; i < p->n_grants; i++)
+		if (p->grants[i].kind == kind && STREQ(p->grants[i].what, what))
+			return &p->grants[i];
+	return NULL;
+}
+
+bool dink_privileges_have(const struct dink_privileges *p, enum dink_grant_kind kind,
+			  const char *what)
+{
+	return find_grant(p, kind, what) != NULL;
+}
+
+static void add_grant(struct dink_privileges *p, enum dink_grant_kind kind, const char *what,
+		      char *reason)
+{
+	struct dink_grant *g = find_grant(p, kind, what);
+
+	if (!g) {
+		p->grants = xreallocarray(p->grants, p->n_grants + 1, sizeof(*p->grants));
+		g = &p->grants[p->n_grants++];
+		*g = (struct dink_grant){.kind = kind, .what = xstrdup(what)};
+	}
+	dink_strv_own(&g->reasons, reason);
+}
+
+/* The needs of a layer that starts children with these runtimes. */
+static uint32_t child_needs(const struct collector *c, struct dink_layer *const *children, size_t n,
+			    bool guest)
+{
+	uint32_t needs = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		enum dink_runtime r = children[i]->runtime;
+
+		if (r == DINK_RUNTIME_KATA && c->official_kata)
+			needs |= 1u << DINK_NEED_KATA_CHILD;
+		else if (is_vm(r))
+			needs |= 1u << DINK_NEED_VM_CHILD;
+		else
+			needs |= 1u << DINK_NEED_RUNC_CHILD;
+	}
+	if ((needs & 1u << DINK_NEED_VM_CHILD) && !guest && c->facts->kvm.ok)
+		needs |= 1u << DINK_NEED_KVM;
+	return needs;
+}
+
+/* A layer with a daemon also starts what its user asks of that daemon: runc's containers. */
+static uint32_t layer_needs(const struct collector *c, const struct dink_layer *l)
+{
+	uint32_t needs;
+
+	if (l->daemon == DINK_DAEMON_NONE)
+		return 0;
+	needs = child_needs(c, l->children, l->n_children, in_guest(l));
+	needs |= 1u << DINK_NEED_RUNC_CHILD | 1u << DINK_NEED_CGROUP_WRITE;
+	needs |= 1u << (l->daemon == DINK_DAEMON_PODMAN ? DINK_NEED_PODMAN_DAEMON
+							: DINK_NEED_DOCKER_DAEMON);
+	return needs;
+}
+
+static bool has_disk_at(const struct dink_layer *l, const char *target)
+{
+	for (size_t i = 0; target && i < l->n_disks; i++)
+		if (STREQ(l->disks[i].target, target))
+			return true;
+	return false;
+}
+
+/* The layer's own security modules confine what the table's grants allow; only on the host. */
+static void add_lsm(const struct collector *c, const struct dink_layer *l, const char *path,
+		    uint32_t needs)
+{
+	if (!needs || in_guest(l))
+		return;
+	if (c->facts->apparmor)
+		add_grant(c->out, DINK_GRANT_LSM, "apparmor=unconfined",
+			  xasprintf("%s %s: the engine's AppArmor profile denies every mount", path,
+				    dink_need_text(DINK_NEED_RUNC_CHILD)));
+	if (c->facts->selinux)
+		add_grant(c->out, DINK_GRANT_LSM, "label=disable",
+			  xasprintf("%s %s: the engine's SELinux domain denies mounts", path,
+				    dink_need_text(DINK_NEED_RUNC_CHILD)));
+}
+
+static void collect(const struct collector *c, const struct dink_layer *l, const char *path,
+		    bool from_below)
+{
+	uint32_t needs = layer_needs(c, l);
+
+	for (size_t i = 0; i < dink_n_need_grants; i++) {
+		const struct dink_need_grant *row = &dink_need_grants[i];
+
+		if (!(needs & 1u << row->need) || (from_below && !flows_outward(row->kind)))
+			continue;
+		if (row->kind == DINK_GRANT_MOUNT && dink_starts_with(row->what, "volume ") &&
+		    has_disk_at(l, dink_need_store(row->need)))
+			continue;
+		add_grant(c->out, row->kind, row->what,
+			  xasprintf("%s %s: %s", path, dink_need_text(row->need), row->why));
+	}
+	add_lsm(c, l, path, needs);
+	for (size_t i = 0; i < l->n_children; i++) {
+		_cleanup_free_ char *child = NULL;
+
+		if (is_vm(l->children[i]->runtime))
+			continue;
+		child = xasprintf("%s/%s", path, l->children[i]->name);
+		collect(c, l->children[i], child, true);
+	}
+}
+
+/*
+ * Podman asks for 1048576 files by default and cannot have them where CAP_SYS_RESOURCE is missing;
+ * a limit within the hard one is no privilege but a bound.
+ */
+static void add_rlimit(const struct collector *c, const struct dink_layer *l, const char *path)
+{
+	const struct dink_facts *f = c->facts;
+	bool podman = l->parent ? l->parent->daemon == DINK_DAEMON_PODMAN
+				: f->n_engines > 0 && f->engines[0].kind == DINK_ENGINE_PODMAN;
+	_cleanup_free_ char *what = NULL;
+
+	if (!podman || in_guest(l) || dink_facts_can(f, CAP_SYS_RESOURCE) ||
+	    f->nofile_hard == UINT64_MAX)
+		return;
+	what = xasprintf("nofile=%" PRIu64 ":%" PRIu64, f->nofile_hard, f->nofile_hard);
+	add_grant(c->out, DINK_GRANT_RLIMIT, what,
+		  xasprintf("%s is started by Podman, whose default is over the host's hard limit",
+			    path));
+}
+
+static int compare_grants(const void *a, const void *b)
+{
+	const struct dink_grant *x = a, *y = b;
+
+	if (x->kind != y->kind)
+		return (int)x->kind - (int)y->kind;
+	return strcmp(x->what, y->what);
+}
+
+/* ---- what the host can give ---- */
+
+/* Why the host cannot give it; NULL if it can. *ret_hint: a literal */
+static char *missing_device(const struct dink_facts *f, const char *what, const char **ret_hint)
+{
+	const struct {
+		const char *device;
+		const struct dink_usable *u;
+		const char *hint;
+	} devices[] = {
+		{"/dev/net/tun rw", &f->tun,
+		 "modprobe tun; if dink runs in a container: give that --device /dev/net/tun"},
+		{"/dev/kvm rw", &f->kvm,
+		 "modprobe kvm_intel or kvm_amd; without it use `runtime: dink-vm`, which can do "
+		 "without KVM"},
+		{"/dev/vhost-net rw", &f->vhost_net, "modprobe vhost_net"},
+		{"/dev/vhost-vsock rw", &f->vhost_vsock, "modprobe vhost_vsock"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
+		if (!STREQ(devices[i].device, what) || devices[i].u->ok)
+			continue;
+		*ret_hint = devices[i].hint;
+		return xstrdup(devices[i].u->why ? devices[i].u->why : "it is not usable");
+	}
+	return NULL;
+}
+
+static char *missing_grant(const struct dink_facts *f, enum dink_grant_kind kind, const char *what,
+			   const char **ret_hint)
+{
+	if (kind == DINK_GRANT_DEVICE)
+		return missing_device(f, what, ret_hint);
+	if (kind == DINK_GRANT_CAPABILITY && !dink_facts_can(f, dink_capability_from_name(what))) {
+		*ret_hint = "run dink where the bounding set has it (`capsh --print` shows the "
+			    "set); if dink runs in a container: give that the capability with "
+			    "--cap-add";
+		return xstrdup("it is not in the bounding set");
+	}
+	if (kind == DINK_GRANT_NAMESPACE && f->cgroup == DINK_CGROUP_NONE) {
+		*ret_hint = "mount -t cgroup2 none /sys/fs/cgroup";
+		return xstrdup("no cgroups are mounted");
+	}
+	return NULL;
+}
+
+static int refuse(struct dink_err *err, const char *reason, enum dink_grant_kind kind,
+		  const char *what, const char *why, const char *hint)
+{
+	dink_err_set(err, DINK_E_HOST, 0,
+		     "this host cannot give the %s %s (%s), which is needed: %s",
+		     dink_grant_kind_name(kind), what, why, reason);
+	return dink_err_hint(err, "%s", hint);
+}
+
+/* The grants of a layer outside of any VM. */
+static int check_host(const struct collector *c, const char *path, struct dink_err *err)
+{
+	const char *hint = NULL;
+
+	for (size_t i = 0; i < c->out->n_grants; i++) {
+		const struct dink_grant *g = &c->out->grants[i];
+		_cleanup_free_ char *why = missing_grant(c->facts, g->kind, g->what, &hint);
+
+		if (why)
+			return refuse(err, g->reasons.v[0], g->kind, g->what, why, hint);
+	}
+	for (const int *cap = dink_default_capabilities; *cap >= 0; cap++) {
+		const char *what = dink_capability_name(*cap);
+		_cleanup_free_ char *why =
+			missing_grant(c->facts, DINK_GRANT_CAPABILITY, what, &hint);
+		_cleanup_free_ char *reason = NULL;
+
+		if (!why)
+			continue;
+		reason = xasprintf("%s is a container, and engines give it to every one", path);
+		return refuse(err, reason, DINK_GRANT_CAPABILITY, what, why, hint);
+	}
+	return 0;
+}
+
+/* A VM on the host: the host itself must hold what its parent would be granted. */
+static int check_host_as_parent(const struct collector *c, const struct dink_layer *l,
+				const char *path, struct dink_err *err)
+{
+	struct dink_layer *self = (struct dink_layer *)(uintptr_t)l;
+	uint32_t needs = child_needs(c, &self, 1, false);
+	const char *hint = NULL;
+
+	for (size_t i = 0; i < dink_n_need_grants; i++) {
+		const struct dink_need_grant *row = &dink_need_grants[i];
+		_cleanup_free_ char *why = NULL, *reason = NULL;
+
+		if (!(needs & 1u << row->need))
+			continue;
+		why = missing_grant(c->facts, row->kind, row->what, &hint);
+		if (!why)
+			continue;
+		reason = xasprintf("the host %s (%s): %s", dink_need_text(row->need), path,
+				   row->why);
+		return refuse(err, reason, row->kind, row->what, why, hint);
+	}
+	return 0;
+}
+
+int dink_privileges_of(const struct dink_scenario *s _unused_, const struct dink_layer *layer,
+		       const char *path, const struct dink_facts *facts, bool official_kata,
+		       struct dink_privileges **ret, struct dink_err *err)
+{
+	_cleanup_(dink_privileges_freep) struct dink_privileges *p = xcalloc(1, sizeof(*p));
+	struct collector c = {.facts = facts, .official_kata = official_kata, .out = p};
+	int r = 0;
+
+	collect(&c, layer, path, false);
+	add_rlimit(&c, layer, path);
+	if (p->n_grants)
+		qsort(p->grants, p->n_grants, sizeof(*p->grants), compare_grants);
+	if (!in_guest(layer))
+		r = check_host(&c, path, err);
+	else if (!layer->parent)
+		r = check_host_as_parent(&c, layer, path, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+static uint32_t host_needs_below(const struct collector *c, const struct dink_layer *l)
+{
+	uint32_t needs;
+
+	if (is_vm(l->runtime))
+		return 0;
+	needs = layer_needs(c, l);
+	for (size_t i = 0; i < l->n_children; i++)
+		needs |= host_needs_below(c, l->children[i]);
+	return needs;
+}
+
+uint32_t dink_privileges_host_needs(const struct dink_scenario *s, const struct dink_facts *facts,
+				    bool official_kata)
+{
+	struct collector c = {.facts = facts, .official_kata = official_kata};
+	uint32_t needs = child_needs(&c, s->layers, s->n_layers, false);
+
+	for (size_t i = 0; i < s->n_layers; i++)
+		needs |= host_needs_below(&c, s->layers[i]);
+	return needs;
+}
+
+void dink_privileges_free(struct dink_privileges *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < p->n_grants; i++) {
+		free(p->grants[i].what);
+		dink_strv_clear(&p->grants[i].reasons);
+	}
+	free(p->grants);
+	free(p);
+}
+
+struct json_object *dink_privileges_to_json(const struct dink_privileges *p)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < p->n_grants; i++) {
+		const struct dink_grant *g = &p->grants[i];
+		struct json_object *o = dink_json_new();
+
+		dink_json_set_str(o, "kind", dink_grant_kind_name(g->kind));
+		dink_json_set_str(o, "what", g->what);
+		dink_json_set(o, "reasons", dink_json_strv(&g->reasons));
+		json_object_array_add(list, o);
+	}
+	return list;
+}
