@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provision/base/err.h"
 
+#include "provision/base/caret.h"
 #include "provision/base/json.h"
 #include "provision/base/mem.h"
 
@@ -86,28 +87,6 @@ void dink_err_clear(struct dink_err *err)
 	memset(err, 0, sizeof(*err));
 }
 
-/* Display columns of the first `n` characters: a tab stays a tab, so that the caret lines up. */
-static void add_caret(struct dink_str *out, const struct dink_src *src)
-{
-	uint32_t col = 1;
-	const char *p = src->text;
-	uint32_t end = src->endcol > src->col ? src->endcol : src->col + 1;
-
-	dink_str_add(out, "    ");
-	for (; *p && col < src->col; p++) {
-		if ((*p & 0xc0) == 0x80)
-			continue; /* UTF-8 continuation: the same column */
-		dink_str_addc(out, *p == '\t' ? '\t' : ' ');
-		col++;
-	}
-	for (; col < src->col; col++)
-		dink_str_addc(out, ' ');
-	dink_str_addc(out, '^');
-	for (col++; col < end; col++)
-		dink_str_addc(out, '~');
-	dink_str_addc(out, '\n');
-}
-
 static void add_lines(struct dink_str *out, const char *prefix, const char *text)
 {
 	while (*text) {
@@ -134,10 +113,7 @@ char *dink_err_format(const struct dink_err *err)
 	if (err->errnum && !err->src.line)
 		dink_str_addf(&out, ": %s", strerror(err->errnum));
 	dink_str_addc(&out, '\n');
-	if (err->src.text && err->src.line) {
-		dink_str_addf(&out, "    %s\n", err->src.text);
-		add_caret(&out, &err->src);
-	}
+	dink_caret_add(&out, &err->src);
 	for (int i = 0; i < err->n_frames; i++)
 		dink_str_addf(&out, "  while %s\n", err->frames[i]);
 	if (err->detail)

@@ -20,9 +20,10 @@ struct dink_mark {
 
 enum {
 	DINK_SCENARIO_BYTES_MAX = 1 << 20,
-	DINK_SCENARIO_DEPTH_MAX = 32,   /* of YAML nesting */
+	DINK_SCENARIO_DEPTH_MAX = 32, /* of YAML nesting */
 	DINK_SCENARIO_NODES_MAX = 200000,
-	DINK_LAYER_DEPTH_MAX = 8,       /* of layers in layers */
+	DINK_LAYER_DEPTH_MAX = 8, /* of layers in layers */
+	DINK_LAYERS_MAX = 10000,  /* after count: */
 	DINK_PROBLEMS_MAX = 20,
 };
 
@@ -50,8 +51,13 @@ enum dink_init {
 };
 
 enum dink_filesystem { DINK_FS_BTRFS, DINK_FS_EXT4, DINK_FS_MAX_ };
-enum dink_compression { DINK_COMPRESS_NONE, DINK_COMPRESS_ZSTD, DINK_COMPRESS_LZO, DINK_COMPRESS_ZLIB,
-			DINK_COMPRESS_MAX_ };
+enum dink_compression {
+	DINK_COMPRESS_NONE,
+	DINK_COMPRESS_ZSTD,
+	DINK_COMPRESS_LZO,
+	DINK_COMPRESS_ZLIB,
+	DINK_COMPRESS_MAX_
+};
 
 const char *dink_runtime_name(enum dink_runtime r); /* "runc", "dink-vm", "kata", ... */
 const char *dink_daemon_name(enum dink_daemon d);
@@ -63,9 +69,11 @@ const char *dink_compression_name(enum dink_compression c);
 struct dink_kernel_spec {
 	char *name;
 	struct dink_mark mark;
-	char *source;  /* "debian" or the path of a tarball */
-	char *sha256;  /* NULL unless source is a tarball */
+	char *source; /* "debian" or the path of a tarball */
+	char *sha256; /* NULL unless source is a tarball */
+	struct dink_mark source_mark, sha256_mark;
 	struct dink_strv features; /* named by the user; the plan adds what layers imply */
+	uint64_t refused;
 };
 
 /* disks: NAME: {size, filesystem, compression, label} */
@@ -73,9 +81,14 @@ struct dink_disk_spec {
 	char *name;
 	struct dink_mark mark;
 	uint64_t size_bytes;
+	struct dink_mark size_mark;
 	enum dink_filesystem filesystem;
+	struct dink_mark filesystem_mark;
 	enum dink_compression compression;
+	struct dink_mark compression_mark;
 	char *label; /* NULL: the disk's name */
+	struct dink_mark label_mark;
+	uint64_t refused; /* the parser's own: a bit for each field whose value was wrong */
 };
 
 /* images: NAME: {recipe: PATH} | {archive: PATH} | {registry: REF}; unlisted names are recipes
@@ -85,20 +98,23 @@ struct dink_image_spec {
 	char *name;
 	struct dink_mark mark;
 	enum dink_image_kind kind;
-	char *where; /* path or reference */
+	char *where; /* path or reference; of a relative path, see dink_scenario_parse() */
+	/* as written, the parser's own: exactly one is set, and `where` borrows it */
+	char *recipe, *archive, *registry;
+	uint64_t refused;
 };
 
 struct dink_layer_disk {
 	char *disk;   /* name in disks: */
 	char *target; /* absolute path in the layer */
 	bool read_only;
-	struct dink_mark mark;
+	struct dink_mark mark; /* of the disk's name */
 };
 
 /* mounts: ["HOSTPATH:TARGET[:ro]"] or {source, target, read_only}; source is on the machine where
  * dink runs and only layers at depth 1 may name one. */
 struct dink_layer_mount {
-	char *source;
+	char *source; /* never NULL */
 	char *target;
 	bool read_only;
 	struct dink_mark mark;
@@ -121,16 +137,20 @@ struct dink_layer {
 	struct dink_mark runtime_mark;
 	char *kernel; /* name in kernels:, NULL = the default kernel for a VM layer */
 	struct dink_mark kernel_mark;
-	uint32_t cpus;        /* 0 = not asked */
+	uint32_t cpus;	       /* 0 = not asked */
 	uint64_t memory_bytes; /* 0 = not asked */
+	struct dink_mark memory_mark;
 	enum dink_daemon daemon;
 	struct dink_mark daemon_mark;
 	enum dink_init init;
-	struct dink_strv command; /* empty = the image's own */
-	struct dink_strv env;     /* NAME=VALUE */
+	struct dink_strv command; /* empty = the image's own; always so in a layer with a daemon */
+	struct dink_mark command_mark;
+	struct dink_strv env; /* NAME=VALUE */
 	bool tty;
 	char *hostname; /* NULL = the layer's name */
+	struct dink_mark hostname_mark;
 	uint32_t count; /* 1 = default; N > 1 makes NAME-1 .. NAME-N in the plan */
+	struct dink_mark count_mark;
 	struct dink_layer_disk *disks;
 	size_t n_disks;
 	struct dink_layer_mount *mounts;
@@ -140,12 +160,16 @@ struct dink_layer {
 	struct dink_layer *parent; /* NULL at depth 1 */
 	struct dink_layer **children;
 	size_t n_children;
+	struct dink_mark children_mark; /* of the key layers: */
+	uint64_t refused;
 };
 
 struct dink_scenario {
 	char *file; /* as given, for messages */
 	char *text; /* the whole source, for carets */
 	char *name;
+	struct dink_mark name_mark;
+	uint32_t version; /* of the language: 1 */
 	struct dink_kernel_spec *kernels;
 	size_t n_kernels;
 	struct dink_disk_spec *disks;
@@ -154,6 +178,10 @@ struct dink_scenario {
 	size_t n_images;
 	struct dink_layer **layers;
 	size_t n_layers;
+	/* the same by name, sorted, for look-ups; the parser's own */
+	const struct dink_kernel_spec **kernels_by_name;
+	const struct dink_disk_spec **disks_by_name;
+	const struct dink_image_spec **images_by_name;
 };
 
 /* What is wrong with a scenario: up to DINK_PROBLEMS_MAX errors, sorted by place. */
@@ -166,24 +194,36 @@ void dink_problems_clear(struct dink_problems *p);
 
 /*
  * dink_scenario_parse() - text to a checked model
- * @file: for messages only
+ * @file: for messages, and its folder is what relative paths in the scenario ("./x") start from
+ *
+ * dink_scenario_load() reads the file ("-" = standard input) and makes that folder absolute.
  * Return: 0 with *ret owned by the caller, or -EINVAL with at least one problem.
  */
 int dink_scenario_parse(const char *file, const char *text, size_t len, struct dink_scenario **ret,
 			struct dink_problems *problems) _must_check_;
-int dink_scenario_load(const char *path, struct dink_scenario **ret, struct dink_problems *problems)
-	_must_check_;
+int dink_scenario_load(const char *path, struct dink_scenario **ret,
+		       struct dink_problems *problems) _must_check_;
 void dink_scenario_free(struct dink_scenario *s);
 DEFINE_CLEANUP_PTR(struct dink_scenario, dink_scenario_free);
 
 /* dink_scenario_problem() - an error object at a mark, with source line; for plan-time checks */
-int dink_scenario_problem(const struct dink_scenario *s, struct dink_mark mark, struct dink_err *err,
-			  const char *fmt, ...) _printf_(4, 5);
+int dink_scenario_problem(const struct dink_scenario *s, struct dink_mark mark,
+			  struct dink_err *err, const char *fmt, ...) _printf_(4, 5);
 
 /* dink_scenario_disk() etc. - look-ups by name; NULL if there is none */
 const struct dink_disk_spec *dink_scenario_disk(const struct dink_scenario *s, const char *name);
-const struct dink_kernel_spec *dink_scenario_kernel(const struct dink_scenario *s, const char *name);
+const struct dink_kernel_spec *dink_scenario_kernel(const struct dink_scenario *s,
+						    const char *name);
 const struct dink_image_spec *dink_scenario_image(const struct dink_scenario *s, const char *name);
+
+/*
+ * dink_scenario_to_json() - the model again, every default written out; being YAML too, its text
+ * parses back to the same model. Caller puts it.
+ */
+struct json_object *dink_scenario_to_json(const struct dink_scenario *s);
+
+/* dink_scenario_reference() - every field of the language as mdoc(7) lists; caller frees */
+char *dink_scenario_reference(void);
 
 /* dink_scenario_schema() - JSON Schema (draft 2020-12) made from the tables */
 struct json_object *dink_scenario_schema(void);
