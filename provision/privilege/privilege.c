@@ -70,7 +70,10 @@ static void add_grant(struct dink_privileges *p, enum dink_grant_kind kind, cons
 	dink_strv_own(&g->reasons, reason);
 }
 
-/* The needs of a layer that starts children with these runtimes. */
+/*
+ * The needs of whoever starts children with these runtimes. Only the host's engine can name the
+ * official Kata; in a layer's daemon dink-vm stands in for it.
+ */
 static uint32_t child_needs(const struct collector *c, struct dink_layer *const *children, size_t n,
 			    bool guest)
 {
@@ -79,7 +82,7 @@ static uint32_t child_needs(const struct collector *c, struct dink_layer *const 
 	for (size_t i = 0; i < n; i++) {
 		enum dink_runtime r = children[i]->runtime;
 
-		if (r == DINK_RUNTIME_KATA && c->official_kata)
+		if (r == DINK_RUNTIME_KATA && c->official_kata && !children[i]->parent)
 			needs |= 1u << DINK_NEED_KATA_CHILD;
 		else if (is_vm(r))
 			needs |= 1u << DINK_NEED_VM_CHILD;
