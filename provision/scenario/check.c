@@ -192,12 +192,12 @@ static void check_disk_names(struct check *c, const struct dink_layer *l, uint64
 		const struct dink_layer_disk *d = &l->disks[i];
 		const struct dink_disk_spec *spec = dink_scenario_disk(c->s, d->disk);
 
-		if (spec) {
+		if (spec && d->target) {
 			add_disk_use(c, (struct disk_use){spec, l, d, copies});
 			continue;
 		}
-		if (!dink_name_is_valid(d->disk))
-			continue; /* told as a bad name */
+		if (spec || !dink_name_is_valid(d->disk))
+			continue; /* told already: no target, or a bad name */
 		if (dink_report_at(c->report, d->mark, "disk '%s' is not defined",
 				   dink_shown(d->disk).s))
 			hint_definition(c, top_field("disks"), d->disk);

@@ -173,9 +173,10 @@ const struct dink_rule dink_rule_image = {
 	.hint = "an image from a registry gets a name first: images: {NAME: {registry: REFERENCE}}",
 };
 const struct dink_rule dink_rule_target = {
-	.wants = "an absolute path in the layer, without '..' and ':', not '/' itself",
+	.wants = "an absolute path below '/' without '..' and ':'",
 	.pattern = TARGET_PATTERN,
 	.ok = is_target,
+	.hint = "it is a path in the layer, such as /data; /.dink... is dink's own",
 };
 const struct dink_rule dink_rule_source = {
 	.wants = "a path that begins with '/', './' or '../' and has no ':'",
@@ -245,7 +246,7 @@ const char *dink_mount_read(void *obj, const char *text)
 	if (!is_source(source))
 		return "a source that begins with '/', './' or '../'";
 	if (!is_target(target))
-		return "a target that is an absolute path in the layer, without '..'";
+		return "a target that is an absolute path below '/' without '..'";
 	m->source = TAKE_PTR(source);
 	m->target = TAKE_PTR(target);
 	m->read_only = end && STREQ(end, ":ro");
@@ -281,22 +282,23 @@ static bool read_address(const char *text, size_t n, char **ret)
 
 const char *dink_port_read(void *obj, const char *text)
 {
-	struct dink_layer_port *p = obj;
+	struct dink_layer_port *p = obj, read = {.mark = p->mark};
 	size_t n = strcspn(text, "/");
-	const char *inner = memrchr(text, ':', n), *outer;
+	const char *inner = memrchr(text, ':', n), *before, *outer;
 
 	if (!inner)
 		return "OUTER:INNER, ADDRESS:OUTER:INNER, and /udp where it is no TCP";
 	if (text[n] && !STREQ(text + n, "/udp") && !STREQ(text + n, "/tcp"))
 		return "'/tcp' or '/udp' at the end, or nothing";
-	outer = memrchr(text, ':', (size_t)(inner - text));
-	if (!read_port(inner + 1, n - (size_t)(inner + 1 - text), &p->inner) ||
-	    !read_port(outer ? outer + 1 : text, (size_t)(inner - (outer ? outer + 1 : text)),
-		       &p->outer))
+	before = memrchr(text, ':', (size_t)(inner - text));
+	outer = before ? before + 1 : text;
+	if (!read_port(inner + 1, n - (size_t)(inner + 1 - text), &read.inner) ||
+	    !read_port(outer, (size_t)(inner - outer), &read.outer))
 		return "port numbers from 1 to 65535";
-	if (outer && !read_address(text, (size_t)(outer - text), &p->address))
+	if (before && !read_address(text, (size_t)(before - text), &read.address))
 		return "an IPv4 address, or an IPv6 address in [], before the ports";
-	p->udp = STREQ(text + n, "/udp");
+	read.udp = STREQ(text + n, "/udp");
+	*p = read;
 	return NULL;
 }
 

@@ -46,19 +46,33 @@ static struct dink_shown owner_words(const struct place *pl)
 	return out;
 }
 
+/* An empty value, and null as YAML writes it: no field has a use for it. */
+static bool is_nothing(const struct dink_node *node)
+{
+	static const char *const null[] = {"", "~", "null", "Null", "NULL"};
+
+	if (node->kind != DINK_NODE_SCALAR || !node->plain)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(null); i++) {
+		if (STREQ(node->text, null[i]))
+			return true;
+	}
+	return false;
+}
+
 static struct dink_shown node_words(const struct dink_node *node)
 {
 	struct dink_shown out, text;
 
 	switch (node->kind) {
 	case DINK_NODE_LIST:
-		return dink_shown("a list");
+		return dink_shown(node->n ? "a list" : "an empty list");
 	case DINK_NODE_MAP:
-		return dink_shown("a map");
+		return dink_shown(node->n ? "a map" : "an empty map");
 	default:
 		break;
 	}
-	if (node->plain && !node->text[0])
+	if (is_nothing(node))
 		return dink_shown("nothing");
 	text = dink_shown(node->text);
 	if (snprintf(out.s, sizeof(out.s), "'%s'", text.s) >= (int)sizeof(out.s))
@@ -66,18 +80,13 @@ static struct dink_shown node_words(const struct dink_node *node)
 	return out;
 }
 
-static bool is_nothing(const struct dink_node *node)
-{
-	return node->kind == DINK_NODE_SCALAR && node->plain && !node->text[0];
-}
-
 /* Where to point: an empty value has no place of its own, a block's first line says nothing. */
 static struct dink_mark value_mark(const struct dink_node *key, const struct dink_node *value)
 {
 	bool block = value->kind != DINK_NODE_SCALAR && !value->braced;
+	bool is_empty = value->kind == DINK_NODE_SCALAR && value->plain && !value->text[0];
 
-	return is_nothing(value) || (block && value->mark.line != key->mark.line) ? key->mark
-										  : value->mark;
+	return is_empty || (block && value->mark.line != key->mark.line) ? key->mark : value->mark;
 }
 
 static void refuse_field(const struct place *pl, const struct dink_field *f)
@@ -121,8 +130,16 @@ static void read_text(const struct place *pl, const struct dink_field *f,
 	size_t n;
 
 	if (value->kind != DINK_NODE_SCALAR || is_nothing(value) || !f->rule->ok(value->text)) {
-		if (refuse_value(pl, f, key, value, f->rule->wants) && f->rule->hint &&
-		    value->kind == DINK_NODE_SCALAR && !is_nothing(value))
+		_cleanup_free_ char *better = NULL;
+
+		if (!refuse_value(pl, f, key, value, f->rule->wants) ||
+		    value->kind != DINK_NODE_SCALAR || is_nothing(value))
+			return;
+		if (f->rule == &dink_rule_name)
+			better = dink_name_suggest(value->text);
+		if (better)
+			dink_report_hint(pl->rd->report, "for instance: %s: %s", f->key, better);
+		else if (f->rule->hint)
 			dink_report_hint(pl->rd->report, "%s", f->rule->hint);
 		return;
 	}
@@ -299,7 +316,7 @@ static void read_words(const struct place *pl, const struct dink_field *f,
 
 	if (value->kind != DINK_NODE_LIST) {
 		if (refuse_value(pl, f, key, value, "a list of texts") &&
-		    value->kind == DINK_NODE_SCALAR)
+		    value->kind == DINK_NODE_SCALAR && !is_nothing(value))
 			hint_split_words(pl, f, value->text);
 		return;
 	}
@@ -527,6 +544,18 @@ static const struct dink_field *find_field(const struct dink_table *t, const cha
 	return NULL;
 }
 
+/* "disk" is rather "disks" than "dink": the beginning of a word says more than its length */
+static const char *near_name(const char *key, const char *const *names)
+{
+	size_t n = strlen(key);
+
+	for (size_t i = 0; n >= 3 && names[i]; i++) {
+		if (strncmp(names[i], key, n) == 0 || dink_starts_with(key, names[i]))
+			return names[i];
+	}
+	return n ? dink_nearest(key, names) : NULL;
+}
+
 /* Return: the field it was probably meant to be, NULL if unknown */
 static const struct dink_field *refuse_key(const struct place *pl, const struct dink_node *key)
 {
@@ -536,13 +565,13 @@ static const struct dink_field *refuse_key(const struct place *pl, const struct 
 	const char *near;
 	size_t n = 0;
 
-	if (!dink_report_at(report, key->mark, "unknown key '%s'%s", dink_shown(key->text).s,
-			    pl->key ? owner_words(pl).s : ""))
+	if (!dink_report_at(report, key->mark, "unknown key '%s'%s%s", dink_shown(key->text).s,
+			    pl->key ? " in" : "", pl->key ? owner_words(pl).s + 3 /* " of" */ : ""))
 		return NULL;
 	for (const struct dink_field *f = pl->table->fields; f->key; f++)
 		names[n++] = f->key;
 	names[n] = NULL;
-	near = key->text[0] ? dink_nearest(key->text, names) : NULL;
+	near = near_name(key->text, names);
 	if (near) {
 		dink_report_hint(report, "did you mean '%s'?", near);
 		return find_field(pl->table, near);

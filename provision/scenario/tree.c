@@ -327,6 +327,9 @@ static void report_syntax(struct builder *b, const yaml_parser_t *p, const char 
 		return;
 	}
 	mark = mark_of(&p->problem_mark, NULL);
+	/* a quote that is never closed: the end of the file says nothing */
+	if (p->problem && p->context && STREQ(p->problem, "found unexpected end of stream"))
+		mark = mark_of(&p->context_mark, NULL);
 	if (!dink_report_at(b->report, mark, "not YAML: %s%s%s",
 			    p->problem ? p->problem : "cannot be read", p->context ? " " : "",
 			    p->context ? p->context : ""))
