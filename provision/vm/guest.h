@@ -19,8 +19,8 @@
  * folders; uncompressed since inflating costs more than copying under TCG
  * @agent: path of the static dink-agent; @crun: path of crun on this host
  */
-int dink_initramfs_write(const char *path, const char *agent, const char *crun, struct dink_err *err)
-	_must_check_;
+int dink_initramfs_write(const char *path, const char *agent, const char *crun,
+			 struct dink_err *err) _must_check_;
 
 /*
  * dink_guest_make() - fill CACHE/guests/KEY and return it; KEY covers all inputs

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Children of the agent's own: started without copying its page tables, found again when reaped. */
+#include "cmd/dink-agent/agent.h"
+
+#include "provision/base/file.h"
+
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+struct child {
+	struct child *next;
+	pid_t pid;
+	agent_child_fn fn;
+	void *ctx;
+};
+
+static struct child *children;
+
+int agent_spawn(char *const argv[], const int fds[3], agent_child_fn fn, void *ctx,
+		struct dink_err *err)
+{
+	static char *const env[] = {(char *)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none, reset;
+	struct child *c;
+	pid_t pid;
+	int r;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	sigemptyset(&none);
+	sigemptyset(&reset);
+	sigaddset(&reset, SIGPIPE);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &reset);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+						POSIX_SPAWN_SETSID);
+	/* everything else is close-on-exec; the descriptors are above 2, so none is overwritten */
+	for (int i = 0; i < 3; i++)
+		posix_spawn_file_actions_adddup2(&actions, fds[i], i);
+	r = posix_spawn(&pid, argv[0], &actions, &attr, argv, env);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	if (r)
+		return dink_err_set(err, DINK_E_HOST, r, "starting %s", argv[0]);
+	c = xcalloc(1, sizeof(*c));
+	c->pid = pid;
+	c->fn = fn;
+	c->ctx = ctx;
+	c->next = children;
+	children = c;
+	return 0;
+}
+
+bool agent_child_ended(pid_t pid, int status)
+{
+	for (struct child **at = &children; *at; at = &(*at)->next) {
+		struct child *c = *at;
+
+		if (c->pid != pid)
+			continue;
+		*at = c->next;
+		c->fn(c->ctx, status);
+		free(c);
+		return true;
+	}
+	return false;
+}
+
+bool agent_has_children(void)
+{
+	return children != NULL;
+}
+
+/* reword_error() - crun's words for a missing program are not those that engines look for */
+static char *reword_error(const char *msg)
+{
+	static const char before[] = "executable file `", after[] = "` not found in $PATH";
+	const char *at = strstr(msg, before);
+	const char *name = at ? at + strlen(before) : NULL;
+	const char *end = name ? strstr(name, after) : NULL;
+
+	if (!end)
+		return xstrdup(msg);
+	return xasprintf("%.*sexec: \"%.*s\": executable file not found in $PATH%s",
+			 (int)(at - msg), msg, (int)(end - name), name, end + strlen(after));
+}
+
+char *agent_crun_error(const char *log, int status)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_free_ char *text = NULL, *found = NULL;
+	char *line, *save = NULL;
+
+	if (dink_file_read(log, 1 << 20, &text, NULL, &err) == 0) {
+		for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+			_cleanup_(dink_err_clear) struct dink_err bad = {};
+			_cleanup_json_ struct json_object *o = NULL;
+
+			if (dink_json_parse(line, strlen(line), "log", &o, &bad) < 0)
+				continue;
+			if (STREQ(dink_json_str_or(o, "level", "error"), "error")) {
+				free(found);
+				found = reword_error(dink_json_str_or(o, "msg", "unknown error"));
+			}
+		}
+	}
+	if (found)
+		return TAKE_PTR(found);
+	if (WIFSIGNALED(status))
+		return xasprintf("crun was killed by signal %d", WTERMSIG(status));
+	return xasprintf("crun exited with status %d", WEXITSTATUS(status));
+}
