@@ -145,23 +145,35 @@ int dink_engine_put_archive(struct dink_engine *e, const char *container, const 
 			    struct dink_err *err) _must_check_;
 
 /*
- * The private engine: a dockerd (root) that dink starts with its own data root, exec root, bridge
- * and socket below the state and run folders, and stops when nothing uses it. Found again by
- * identity (pid + start time in STATE/engine/engine.json).
+ * The private engine: a dockerd (root) or podman service (others) that dink starts with its own
+ * data root, exec root, bridge, packet rules and socket below the state and run folders, and stops
+ * when nothing uses it. Found again by identity (pid, start time and boot id in
+ * STATE/engine/engine.json); one that was killed is cleaned up after and started anew. Other
+ * engines of the host are not touched: it shares no bridge, chain, cgroup or folder with them.
  */
-struct dink_private_engine {
-	char *socket;
-	struct dink_strv runtimes; /* "dink-vm=/path ARGS" registered at start */
-};
+
 /*
  * dink_private_engine_use() - start it if it does not run, and note that `user` needs it
- * @dink_vm: path of dink-vm to register, NULL = none
+ * @user: an instance's name
+ * @dink_vm: path of dink-vm to register as runtime "dink-vm", NULL = none
+ * @ret_socket: owned by the caller
  */
 int dink_private_engine_use(const char *user, const char *dink_vm, char **ret_socket,
 			    const struct dink_progress *progress,
 			    struct dink_err *err) _must_check_;
-/* dink_private_engine_release() - forget `user`; the last one out stops the daemon */
+/*
+ * dink_private_engine_runtime() - register a further runtime (or change one) while it runs
+ * @args: runtimeArgs, NULL-terminated, NULL = none
+ */
+int dink_private_engine_runtime(const char *name, const char *path, char *const *args,
+				struct dink_err *err) _must_check_;
+/*
+ * dink_private_engine_release() - forget `user`; the last one out stops the daemon and removes all
+ * that is not data: its images stay in STATE/engine/data for the next time.
+ */
 int dink_private_engine_release(const char *user, struct dink_err *err) _must_check_;
+/* dink_private_engine_socket() - path of its socket if it runs, else NULL; caller frees */
+char *dink_private_engine_socket(void) _must_check_;
 
 /*
  * dink_forward_serve() - offer `place:path` as a plain unix socket on the host until SIGTERM:

@@ -5,6 +5,11 @@
  * (by the sinks), of error texts. A SIGINT or SIGTERM ends a call at once.
  *
  * Paths have no version prefix: the daemon then takes its own newest.
+ *
+ * How a dialed stream gets into libcurl: CURL_SOCKOPT_ALREADY_CONNECTED is what it has for that, but
+ * 7.88 (Debian 12) calls connect() all the same, and fails. So curl is handed a placeholder which
+ * it connects to a listener of ours, and before the request is sent (CURLOPT_PREREQFUNCTION) the
+ * dialed stream is put in the placeholder's place by dup3().
  */
 #include "provision/engine/http.h"
 
@@ -15,13 +20,18 @@
 
 #include <ctype.h>
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 struct dink_engine {
 	const struct dink_place *place;
 	char *socket;
 	CURL *curl;
 	CURLM *multi;
+	int listener;  /* for placeholders; nobody ever accepts */
+	char name[16]; /* its name in the abstract namespace */
 };
 
 /* What the callbacks of one exchange share. */
@@ -32,6 +42,8 @@ struct exchange {
 	struct dink_str refusal;
 	uint64_t last_ms; /* when a byte last moved */
 	uint64_t sent;
+	int dialed;      /* the stream until it took its place, else -1 */
+	int placeholder; /* curl's descriptor, not ours to close */
 };
 
 struct dink_engine *dink_engine_new(const struct dink_place *place, const char *socket)
@@ -44,6 +56,7 @@ struct dink_engine *dink_engine_new(const struct dink_place *place, const char *
 	initialised = true;
 	e->place = place;
 	e->socket = xstrdup(socket);
+	e->listener = -1;
 	return e;
 }
 
@@ -55,6 +68,8 @@ void dink_engine_free(struct dink_engine *e)
 		curl_easy_cleanup(e->curl);
 	if (e->multi)
 		curl_multi_cleanup(e->multi);
+	if (e->listener >= 0)
+		close(e->listener);
 	free(e->socket);
 	free(e);
 }
@@ -123,6 +138,25 @@ int dink_http_refused(const char *method, const char *path, long status, const c
 	return -e;
 }
 
+/* A listener with a name that the kernel chooses; kept, since curl reuses connections by name. */
+static int open_listener(struct dink_engine *e)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	socklen_t len = sizeof(addr);
+	size_t head = offsetof(struct sockaddr_un, sun_path) + 1;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr.sun_family)) < 0 ||
+	    listen(fd, 64) < 0 || getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
+		return -errno;
+	if (len <= head || len - head >= sizeof(e->name))
+		return -ENAMETOOLONG;
+	memcpy(e->name, addr.sun_path + 1, len - head);
+	e->name[len - head] = '\0';
+	e->listener = TAKE_FD(fd);
+	return 0;
+}
+
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose _unused_,
 				 struct curl_sockaddr *addr _unused_)
 {
@@ -130,15 +164,35 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose _unused_,
 	int fd;
 
 	/* a dead connection of before may make curl dial twice in one exchange */
-	if (dink_err_is_set(x->err) || dink_engine_dial(x->e, &fd, x->err) < 0)
+	if (x->dialed >= 0)
+		close(TAKE_FD(x->dialed));
+	if (dink_err_is_set(x->err) || dink_engine_dial(x->e, &x->dialed, x->err) < 0)
 		return CURL_SOCKET_BAD;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		(void)dink_err_set(x->err, DINK_E_HOST, errno, "make a socket");
+		return CURL_SOCKET_BAD;
+	}
+	x->placeholder = fd;
 	return fd;
 }
 
-static int already_connected(void *ctx _unused_, curl_socket_t fd _unused_,
-			     curlsocktype purpose _unused_)
+static int put_stream(void *ctx, char *to _unused_, char *from _unused_, int to_port _unused_,
+		      int from_port _unused_)
 {
-	return CURL_SOCKOPT_ALREADY_CONNECTED;
+	struct exchange *x = ctx;
+	int flags;
+
+	if (x->dialed < 0) /* a connection of before */
+		return CURL_PREREQFUNC_OK;
+	flags = fcntl(x->dialed, F_GETFL);
+	if (flags < 0 || fcntl(x->dialed, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    dup3(x->dialed, x->placeholder, O_CLOEXEC) < 0) {
+		(void)dink_err_set(x->err, DINK_E_BUG, errno, "put the stream in place");
+		return CURL_PREREQFUNC_ABORT;
+	}
+	close(TAKE_FD(x->dialed));
+	return CURL_PREREQFUNC_OK;
 }
 
 static size_t take_body(char *bytes, size_t size, size_t n, void *ctx)
@@ -247,7 +301,9 @@ static struct curl_slist *set_options(struct exchange *x, const char *url)
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "dink");
 	curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, x);
-	curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, already_connected);
+	curl_easy_setopt(c, CURLOPT_ABSTRACT_UNIX_SOCKET, x->e->name);
+	curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, put_stream);
+	curl_easy_setopt(c, CURLOPT_PREREQDATA, x);
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
@@ -309,7 +365,7 @@ static int explain(struct exchange *x, int r, CURLcode code, struct dink_err *er
 int dink_http_run(struct dink_engine *e, struct dink_http *h, struct dink_err *err)
 {
 	_cleanup_free_ char *url = xasprintf("http://127.0.0.1%s", h->path);
-	struct exchange x = {.e = e, .h = h, .err = err};
+	struct exchange x = {.e = e, .h = h, .err = err, .dialed = -1, .placeholder = -1};
 	CURLcode code = CURLE_OK;
 	struct curl_slist *headers;
 	int r;
@@ -320,6 +376,8 @@ int dink_http_run(struct dink_engine *e, struct dink_http *h, struct dink_err *e
 		if (!e->curl || !e->multi)
 			abort();
 	}
+	if (e->listener < 0 && (r = open_listener(e)) < 0)
+		return dink_err_set(err, DINK_E_HOST, -r, "make a socket");
 	h->status = 0;
 	h->header = NULL;
 	headers = set_options(&x, url);
@@ -328,6 +386,8 @@ int dink_http_run(struct dink_engine *e, struct dink_http *h, struct dink_err *e
 	curl_easy_getinfo(e->curl, CURLINFO_RESPONSE_CODE, &h->status);
 	curl_multi_remove_handle(e->multi, e->curl);
 	curl_slist_free_all(headers);
+	if (x.dialed >= 0)
+		close(x.dialed);
 	dink_debug("engine", "%s %s: %ld %s", h->method, h->path, h->status,
 		   curl_easy_strerror(code));
 	/* a daemon may refuse before it read all that was to be sent: its words matter more */

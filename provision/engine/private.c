@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The private engine's life: used by name, started once, found again, stopped by the last user.
+ *
+ * All of it happens under one lock. The record (engine.json) is written before the bridge is made
+ * and again once the daemon's identity is known, so that a crash at any point leaves enough to
+ * clean up by.
+ */
+#include "provision/engine/private.h"
+#include "provision/base/dirs.h"
+#include "provision/base/file.h"
+#include "provision/base/json.h"
+#include "provision/base/log.h"
+#include "provision/base/units.h"
+#include "provision/engine/http.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+
+enum {
+	READY_MS = 60000,
+	STOP_GRACE_MS = 30000,
+	RELOAD_MS = 10000,
+	LOG_TAIL = 2048,
+	LOG_MAX = 4 << 20,
+};
+
+/* What engine.json holds. */
+struct record {
+	struct dink_pid pid; /* 0 = not started (or not known to be) */
+	char boot_id[40];
+	bool podman;
+	char cgroup[32];
+	struct dink_private_net net;
+};
+
+static void clear_record(struct record *r)
+{
+	dink_private_net_clear(&r->net);
+}
+
+void dink_private_paths_init(struct dink_private_paths *p)
+{
+	const char *state = dink_state_dir(), *run = dink_run_dir();
+
+	*p = (struct dink_private_paths){
+		.state = xasprintf("%s/engine", state),
+		.run = xasprintf("%s/engine", run),
+		.data_root = xasprintf("%s/engine/data", state),
+		.exec_root = xasprintf("%s/engine/exec", run),
+		.socket = xasprintf("%s/engine/docker.sock", run),
+		.pidfile = xasprintf("%s/engine/docker.pid", run),
+		.config = xasprintf("%s/engine/daemon.json", state),
+		.record = xasprintf("%s/engine/engine.json", state),
+		.users = xasprintf("%s/engine/users", state),
+		.log = xasprintf("%s/engine/daemon.log", state),
+		.lock = xasprintf("%s/engine/lock", state),
+	};
+}
+
+void dink_private_paths_clear(struct dink_private_paths *p)
+{
+	free(p->state);
+	free(p->run);
+	free(p->data_root);
+	free(p->exec_root);
+	free(p->socket);
+	free(p->pidfile);
+	free(p->config);
+	free(p->record);
+	free(p->users);
+	free(p->log);
+	free(p->lock);
+}
+
+static void read_boot_id(char ret[40])
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_free_ char *text = NULL;
+
+	ret[0] = '\0';
+	if (dink_file_read("/proc/sys/kernel/random/boot_id", 64, &text, NULL, &ignored) == 0)
+		snprintf(ret, 40, "%.36s", text);
+}
+
+static void copy_str(char *to, size_t size, struct json_object *o, const char *path)
+{
+	snprintf(to, size, "%s", dink_json_str_or(o, path, ""));
+}
+
+/* 1 with the record, 0 if there is none. */
+static int load_record(const struct dink_private_paths *p, struct record *ret, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *o = NULL;
+	const char *tool;
+	int r;
+
+	if (!dink_exists(p->record))
+		return 0;
+	r = dink_json_parse_file(p->record, &o, err);
+	if (r < 0)
+		return dink_err_hint(err, "if no private engine runs, remove the file");
+	*ret = (struct record){
+		.pid = {(pid_t)dink_json_int_or(o, "pid", 0),
+			(uint64_t)dink_json_int_or(o, "start", 0)},
+		.podman = dink_json_bool_or(o, "podman", false),
+	};
+	copy_str(ret->boot_id, sizeof(ret->boot_id), o, "boot_id");
+	copy_str(ret->cgroup, sizeof(ret->cgroup), o, "cgroup");
+	copy_str(ret->net.bridge, sizeof(ret->net.bridge), o, "bridge");
+	copy_str(ret->net.subnet, sizeof(ret->net.subnet), o, "subnet");
+	copy_str(ret->net.gateway, sizeof(ret->net.gateway), o, "gateway");
+	copy_str(ret->net.pool, sizeof(ret->net.pool), o, "pool");
+	copy_str(ret->net.mac, sizeof(ret->net.mac), o, "mac");
+	tool = dink_json_str_or(o, "iptables", NULL);
+	ret->net.iptables = tool ? xstrdup(tool) : NULL;
+	ret->net.mtu = (uint32_t)dink_json_int_or(o, "mtu", 1500);
+	ret->net.forwarding = dink_json_bool_or(o, "forwarding", true);
+	return 1;
+}
+
+static int save_record(const struct dink_private_paths *p, const struct record *rec,
+		       struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *o = dink_json_new();
+	_cleanup_free_ char *text = NULL;
+
+	dink_json_set_int(o, "pid", rec->pid.pid);
+	dink_json_set_int(o, "start", (int64_t)rec->pid.start);
+	dink_json_set_str(o, "boot_id", rec->boot_id);
+	dink_json_set_bool(o, "podman", rec->podman);
+	dink_json_set_str(o, "socket", p->socket);
+	dink_json_set_str(o, "cgroup", rec->cgroup);
+	dink_json_set_str(o, "bridge", rec->net.bridge);
+	dink_json_set_str(o, "subnet", rec->net.subnet);
+	dink_json_set_str(o, "gateway", rec->net.gateway);
+	dink_json_set_str(o, "pool", rec->net.pool);
+	dink_json_set_str(o, "mac", rec->net.mac);
+	dink_json_set_str(o, "iptables", rec->net.iptables);
+	dink_json_set_int(o, "mtu", rec->net.mtu);
+	dink_json_set_bool(o, "forwarding", rec->net.forwarding);
+	text = dink_json_text(o);
+	return dink_file_write(p->record, text, strlen(text), 0600, err);
+}
+
+static bool is_running(const struct record *rec)
+{
+	char boot_id[40];
+
+	read_boot_id(boot_id);
+	return rec->pid.pid > 0 && STREQ(boot_id, rec->boot_id) && dink_pid_alive(&rec->pid);
+}
+
+/* Stops what runs (or was killed), removes all but the data. */
+static int take_down(const struct dink_private_paths *p, struct record *rec, struct dink_err *err)
+{
+	int r = 0;
+
+	if (is_running(rec))
+		r = dink_pid_end(&rec->pid, STOP_GRACE_MS, err);
+	if (r >= 0)
+		r = dink_private_sweep(p, rec->cgroup, err);
+	if (r >= 0 && rec->net.bridge[0])
+		r = dink_private_net_down(&rec->net, err);
+	if (r >= 0)
+		r = dink_rm_rf(p->run, err);
+	if (r >= 0)
+		r = dink_rm_rf(p->record, err);
+	if (r < 0)
+		(void)dink_err_push(err, "stopping the private engine");
+	return r;
+}
+
+static int make_net(const struct dink_private_paths *p, struct record *rec, struct dink_err *err)
+{
+	_cleanup_free_ char *routes = NULL;
+	int r = dink_file_read("/proc/net/route", 4 << 20, &routes, NULL, err);
+
+	if (r < 0)
+		return r;
+	for (unsigned n = 0; n < DINK_PRIVATE_NETS; n++) {
+		_cleanup_(dink_err_clear) struct dink_err why = {};
+		_cleanup_free_ char *path = NULL;
+
+		if (dink_private_net_choose(n, p->state, routes, &rec->net) < 0)
+			continue;
+		snprintf(rec->cgroup, sizeof(rec->cgroup), "dink-%u", n);
+		r = save_record(p, rec, err); /* intent */
+		if (r < 0)
+			return r;
+		r = dink_private_net_up(&rec->net, &why);
+		if (r >= 0)
+			return save_record(p, rec, err);
+		/* another dink took the name between the look and the making */
+		path = xasprintf("/sys/class/net/%s", rec->net.bridge);
+		if (!dink_interrupted() && dink_exists(path) && strstr(why.msg, "File exists"))
+			continue;
+		dink_err_move(err, &why);
+		return r;
+	}
+	(void)dink_err_set(err, DINK_E_HOST, EADDRINUSE,
+			   "find a free bridge name dinkbrN and subnet in 10.212.0.0/16");
+	return dink_err_hint(err, "ip -brief link show type bridge; ip route");
+}
+
+/* Named, never guessed: overlay on overlay is refused by the kernel. */
+static const char *choose_storage(const char *data_root)
+{
+	struct statfs fs;
+
+	if (statfs(data_root, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC)
+		return "vfs";
+	return "overlay2";
+}
+
+static void dockerd_argv(struct dink_cmd *cmd, const struct dink_private_paths *p,
+			 const struct record *rec)
+{
+	dink_cmd_argv(cmd, "dockerd", "--config-file", p->config, "--data-root", p->data_root,
+		      "--exec-root", p->exec_root, "--pidfile", p->pidfile, "--group", "root",
+		      "--storage-driver", choose_storage(p->data_root), "--bridge", rec->net.bridge,
+		      "--iptables=false", "--ip6tables=false", "--ip-forward=false",
+		      "--ip-masq=false", "--exec-opt", "native.cgroupdriver=cgroupfs",
+		      "--log-level", "warn", NULL);
+	dink_strv_addf(&cmd->argv, "--host=unix://%s", p->socket);
+	dink_strv_addf(&cmd->argv, "--cgroup-parent=/%s", rec->cgroup);
+	dink_strv_addf(&cmd->argv, "--mtu=%u", rec->net.mtu);
+	dink_strv_addf(&cmd->argv, "--default-address-pool=base=%s,size=24", rec->net.pool);
+}
+
+/*
+ * Podman as an ordinary user: no daemon keeps state, the service only answers. Its default limits
+ * may be above what this user may have, which would fail each container: ours are written down.
+ */
+static int podman_argv(struct dink_cmd *cmd, const struct dink_private_paths *p,
+		       struct dink_err *err)
+{
+	_cleanup_free_ char *conf = xasprintf("%s/containers.conf", p->state);
+	_cleanup_str_ struct dink_str text = {};
+	_cleanup_json_ struct json_object *o = NULL, *runtimes = NULL;
+	struct rlimit files, procs;
+	int r;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || getrlimit(RLIMIT_NPROC, &procs) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "read the limits of this process");
+	dink_str_addf(&text,
+		      "[containers]\ndefault_ulimits = [\"nofile=%llu:%llu\"]\n"
+		      "[engine]\ncgroup_manager = \"cgroupfs\"\n[engine.runtimes]\n",
+		      (unsigned long long)files.rlim_max, (unsigned long long)files.rlim_max);
+	r = dink_json_parse_file(p->config, &o, err);
+	if (r < 0)
+		return r;
+	runtimes = json_object_get(dink_json_get(o, "runtimes"));
+	if (runtimes) {
+		json_object_object_foreach(runtimes, name, spec) dink_str_addf(
+			&text, "\"%s\" = [\"%s\"]\n", name, dink_json_str_or(spec, "path", ""));
+	}
+	r = dink_file_write(conf, text.s, text.len, 0600, err);
+	if (r < 0)
+		return r;
+	dink_cmd_argv(cmd, "podman", "--root", p->data_root, "--runroot", p->exec_root, "system",
+		      "service", "--time=0", NULL);
+	dink_strv_addf(&cmd->argv, "unix://%s", p->socket);
+	dink_strv_addf(&cmd->env, "CONTAINERS_CONF=%s", conf);
+	return 0;
+}
+
+static char *log_tail(const struct dink_private_paths *p)
+{
+	_cleanup_close_ int fd = open(p->log, O_RDONLY | O_CLOEXEC);
+	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	off_t from = size > LOG_TAIL ? size - LOG_TAIL : 0;
+	char *text = xcalloc(1, LOG_TAIL + 1);
+
+	if (fd < 0 || pread(fd, text, LOG_TAIL, from) < 0)
+		text[0] = '\0';
+	if (from > 0) { /* not from the middle of a line */
+		char *nl = strchr(text, '\n');
+
+		if (nl)
+			memmove(text, nl + 1, strlen(nl));
+	}
+	return text;
+}
+
+static int wait_started(const struct dink_private_paths *p, const struct dink_pid *pid,
+			const struct dink_progress *progress, struct dink_err *err)
+{
+	_cleanup_(dink_place_freep) struct dink_place *host = dink_place_host();
+	_cleanup_(dink_engine_freep) struct dink_engine *e = dink_engine_new(host, p->socket);
+	uint64_t begin = dink_now_ms(), now;
+
+	do {
+		_cleanup_(dink_err_clear) struct dink_err why = {};
+		_cleanup_free_ char *tail = NULL;
+		int r = dink_engine_wait_ready(e, 250, &why);
+
+		if (r == 0)
+			return 0;
+		if (why.code == DINK_E_INTR) {
+			dink_err_move(err, &why);
+			return -EINTR;
+		}
+		now = dink_now_ms();
+		dink_progress(progress, "starting the private engine", now - begin, 0);
+		(void)waitpid(pid->pid, NULL, WNOHANG);
+		if (dink_pid_alive(pid) && now - begin < READY_MS)
+			continue;
+		tail = log_tail(p);
+		(void)dink_err_set(err, DINK_E_CHILD, 0,
+				   dink_pid_alive(pid)
+					   ? "the private engine was not ready after %d s"
+					   : "the private engine ended within %d s of its start",
+				   READY_MS / 1000);
+		dink_err_detail(err, tail);
+		return dink_err_hint(err, "its log is %s", p->log);
+	} while (true);
+}
+
+static int spawn_daemon(const struct dink_private_paths *p, struct record *rec,
+			struct dink_err *err)
+{
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+	_cleanup_close_ int log = -1;
+	struct stat st;
+	int r = 0;
+
+	if (stat(p->log, &st) == 0 && st.st_size > LOG_MAX && unlink(p->log) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "remove %s", p->log);
+	log = open(p->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (log < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open %s", p->log);
+	if (rec->podman)
+		r = podman_argv(&cmd, p, err);
+	else
+		dockerd_argv(&cmd, p, rec);
+	if (r < 0)
+		return r;
+	cmd.out = cmd.errfd = log;
+	cmd.new_session = true;
+	r = dink_cmd_spawn(&cmd, &rec->pid.pid, NULL, err);
+	if (r < 0)
+		return r;
+	if (dink_pid_identify(rec->pid.pid, &rec->pid) < 0)
+		rec->pid.start = 0; /* it is dead already: wait_started() tells */
+	return save_record(p, rec, err);
+}
+
+static int start_engine(const struct dink_private_paths *p, const struct dink_progress *progress,
+			struct dink_err *err)
+{
+	_cleanup_(clear_record) struct record rec = {};
+	_cleanup_free_ char *dockerd = dink_which("dockerd"), *podman = dink_which("podman");
+	int r;
+
+	rec.podman = geteuid() != 0 || !dockerd;
+	if (rec.podman && !podman) {
+		(void)dink_err_set(err, DINK_E_HOST, ENOENT, "find an engine to start (%s)",
+				   geteuid() == 0 ? "dockerd or podman" : "podman");
+		return dink_err_hint(err, "apt-get install %s",
+				     geteuid() == 0 ? "docker.io" : "podman");
+	}
+	read_boot_id(rec.boot_id);
+	dink_progress(progress, "starting the private engine", 0, 0);
+	r = dink_mkdir_p(p->run, 0700, err);
+	if (r >= 0)
+		r = dink_mkdir_p(p->exec_root, 0711, err);
+	if (r >= 0)
+		r = dink_mkdir_p(p->data_root, 0711, err);
+	if (r >= 0 && !rec.podman)
+		r = make_net(p, &rec, err);
+	if (r >= 0)
+		r = spawn_daemon(p, &rec, err);
+	if (r >= 0)
+		r = wait_started(p, &rec.pid, progress, err);
+	if (r < 0) {
+		_cleanup_(dink_err_clear) struct dink_err second = {};
+
+		dink_interrupt_reset(); /* the clean-up itself must run to its end */
+		if (take_down(p, &rec, &second) < 0)
+			dink_debug("engine", "after a failed start: %s", second.msg);
+		(void)dink_err_push(err, "starting the private engine");
+	}
+	return r;
+}
+
+/* Writes a runtime into daemon.json; 1 if that changed it. */
+static int add_runtime(const struct dink_private_paths *p, const char *name, const char *path,
+		       char *const *args, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *o = NULL;
+	struct json_object *runtimes, *spec = dink_json_new();
+	_cleanup_free_ char *text = NULL, *old = NULL;
+	struct dink_strv v = {};
+	int r = 0;
+
+	if (dink_exists(p->config))
+		r = dink_json_parse_file(p->config, &o, err);
+	if (r < 0) {
+		json_object_put(spec);
+		return r;
+	}
+	if (!o)
+		o = dink_json_new();
+	old = dink_json_text(o);
+	runtimes = dink_json_get(o, "runtimes");
+	if (!runtimes) {
+		runtimes = dink_json_new();
+		dink_json_set(o, "runtimes", runtimes);
+	}
+	dink_json_set_str(spec, "path", path);
+	dink_strv_addv(&v, args);
+	if (v.n > 0)
+		dink_json_set(spec, "runtimeArgs", dink_json_strv(&v));
+	dink_strv_clear(&v);
+	json_object_object_add(runtimes, name, spec);
+	text = dink_json_text(o);
+	if (STREQ(text, old))
+		return 0;
+	r = dink_file_write(p->config, text, strlen(text), 0600, err);
+	return r < 0 ? r : 1;
+}
+
+/* After SIGHUP dockerd takes a moment to read its file again. */
+static int wait_runtime(const struct dink_private_paths *p, const char *name, struct dink_err *err)
+{
+	_cleanup_(dink_place_freep) struct dink_place *host = dink_place_host();
+	_cleanup_(dink_engine_freep) struct dink_engine *e = dink_engine_new(host, p->socket);
+	uint64_t end = dink_now_ms() + RELOAD_MS;
+
+	for (;;) {
+		_cleanup_json_ struct json_object *o = NULL;
+		struct json_object *runtimes, *one;
+		int r = dink_engine_info(e, &o, err);
+
+		if (r < 0)
+			return r;
+		runtimes = dink_json_get(o, "Runtimes");
+		if (json_object_is_type(runtimes, json_type_object) &&
+		    json_object_object_get_ex(runtimes, name, &one))
+			return 0;
+		if (dink_now_ms() > end)
+			return dink_err_set(err, DINK_E_CHILD, ETIMEDOUT,
+					    "the private engine does not take runtime %s", name);
+		usleep(20000);
+	}
+}
+
+static int reload_runtime(const struct dink_private_paths *p, struct record *rec, const char *name,
+			  struct dink_err *err)
+{
+	if (rec->podman) {
+		/* the service reads its file at the start only, and holds no containers */
+		int r = dink_pid_end(&rec->pid, STOP_GRACE_MS, err);
+
+		if (r >= 0)
+			r = spawn_daemon(p, rec, err);
+		return r < 0 ? r : wait_started(p, &rec->pid, NULL, err);
+	}
+	if (kill(rec->pid.pid, SIGHUP) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "tell the private engine to reload");
+	return wait_runtime(p, name, err);
+}
+
+/* The rest of use(), under the lock. */
+static int ensure_running(const struct dink_private_paths *p, const char *dink_vm,
+			  const struct dink_progress *progress, struct dink_err *err)
+{
+	_cleanup_(clear_record) struct record rec = {};
+	int changed = 0, r, have = load_record(p, &rec, err);
+
+	if (have < 0)
+		return have;
+	if (dink_vm || !dink_exists(p->config)) {
+		changed = dink_vm ? add_runtime(p, "dink-vm", dink_vm, NULL, err)
+				  : dink_file_write(p->config, "{}\n", 3, 0600, err);
+		if (changed < 0)
+			return changed;
+	}
+	if (have && is_running(&rec)) {
+		r = wait_started(p, &rec.pid, progress, err);
+		if (r == 0 && changed > 0)
+			r = reload_runtime(p, &rec, "dink-vm", err);
+		return r;
+	}
+	if (have) {
+		r = take_down(p, &rec, err);
+		if (r < 0)
+			return r;
+	}
+	return start_engine(p, progress, err);
+}
+
+static bool is_plain_name(const char *name)
+{
+	return name[0] && name[0] != '.' && !strchr(name, '/') && strlen(name) < 200;
+}
+
+int dink_private_engine_use(const char *user, const char *dink_vm, char **ret_socket,
+			    const struct dink_progress *progress, struct dink_err *err)
+{
+	_cleanup_(dink_private_paths_clear) struct dink_private_paths p;
+	_cleanup_close_ int lock = -1;
+	_cleanup_free_ char *note = NULL;
+	int r;
+
+	dink_private_paths_init(&p);
+	if (!is_plain_name(user))
+		return dink_err_set(err, DINK_E_BUG, EINVAL, "private engine's user '%s'", user);
+	note = xasprintf("%s/%s", p.users, user);
+	r = dink_mkdir_p(p.users, 0700, err);
+	if (r >= 0)
+		r = dink_lock(p.lock, true, &lock, err);
+	/* noted before the start: a crash in between leaves a user that its instance releases */
+	if (r >= 0)
+		r = dink_file_write(note, "", 0, 0600, err);
+	if (r < 0)
+		return r;
+	r = ensure_running(&p, dink_vm, progress, err);
+	if (r < 0) {
+		(void)unlink(note);
+		return r;
+	}
+	*ret_socket = TAKE_PTR(p.socket);
+	return 0;
+}
+
+int dink_private_engine_runtime(const char *name, const char *path, char *const *args,
+				struct dink_err *err)
+{
+	_cleanup_(dink_private_paths_clear) struct dink_private_paths p;
+	_cleanup_(clear_record) struct record rec = {};
+	_cleanup_close_ int lock = -1;
+	int r;
+
+	dink_private_paths_init(&p);
+	r = dink_lock(p.lock, true, &lock, err);
+	if (r < 0)
+		return r;
+	r = load_record(&p, &rec, err);
+	if (r < 0)
+		return r;
+	if (r == 0 || !is_running(&rec))
+		return dink_err_set(err, DINK_E_STATE, ESRCH, "the private engine does not run");
+	r = add_runtime(&p, name, path, args, err);
+	return r <= 0 ? r : reload_runtime(&p, &rec, name, err);
+}
+
+static bool has_users(const char *folder)
+{
+	_cleanup_closedir_ DIR *dir = opendir(folder);
+	struct dirent *d;
+
+	while (dir && (d = readdir(dir)))
+		if (d->d_name[0] != '.')
+			return true;
+	return false;
+}
+
+int dink_private_engine_release(const char *user, struct dink_err *err)
+{
+	_cleanup_(dink_private_paths_clear) struct dink_private_paths p;
+	_cleanup_(clear_record) struct record rec = {};
+	_cleanup_close_ int lock = -1;
+	_cleanup_free_ char *note = NULL;
+	int r;
+
+	dink_private_paths_init(&p);
+	if (!is_plain_name(user))
+		return dink_err_set(err, DINK_E_BUG, EINVAL, "private engine's user '%s'", user);
+	if (!dink_exists(p.state))
+		return 0;
+	note = xasprintf("%s/%s", p.users, user);
+	r = dink_lock(p.lock, true, &lock, err);
+	if (r >= 0)
+		r = dink_rm_rf(note, err);
+	if (r < 0)
+		return r;
+	if (has_users(p.users))
+		return 0;
+	r = load_record(&p, &rec, err);
+	if (r <= 0)
+		return r;
+	r = take_down(&p, &rec, err);
+	/* runtimes name guests of instances that are gone */
+	return r < 0 ? r : dink_rm_rf(p.config, err);
+}
+
+char *dink_private_engine_socket(void)
+{
+	_cleanup_(dink_private_paths_clear) struct dink_private_paths p;
+	_cleanup_(clear_record) struct record rec = {};
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+
+	dink_private_paths_init(&p);
+	if (load_record(&p, &rec, &ignored) <= 0 || !is_running(&rec))
+		return NULL;
+	return TAKE_PTR(p.socket);
+}
