@@ -27,14 +27,6 @@ int dink_plan_layer_error(const struct dink_plan *p, const struct dink_plan_laye
 	return dink_err_set(err, code, 0, "%s", msg);
 }
 
-/* The 14 capabilities an engine gives a container that asks for none (Docker and Podman alike). */
-static const int default_caps[] = {
-	CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_FSETID,	     CAP_FOWNER,
-	CAP_MKNOD,   CAP_NET_RAW,      CAP_SETGID,	     CAP_SETUID,
-	CAP_SETFCAP, CAP_SETPCAP,      CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT,
-	CAP_KILL,    CAP_AUDIT_WRITE,
-};
-
 static bool grants_device(const struct dink_privileges *pr, const char *path)
 {
 	for (size_t i = 0; pr && i < pr->n_grants; i++) {
@@ -63,8 +55,8 @@ static uint64_t granted_caps(const struct dink_privileges *pr)
 {
 	uint64_t caps = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(default_caps); i++)
-		caps |= 1ull << default_caps[i];
+	for (const int *c = dink_default_capabilities; *c >= 0; c++)
+		caps |= 1ull << *c;
 	for (int c = 0; pr && c <= CAP_LAST_CAP; c++)
 		if (dink_capability_name(c) &&
 		    dink_privileges_have(pr, DINK_GRANT_CAPABILITY, dink_capability_name(c)))

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plan as steps with dependencies.
+ *
+ * A container's mounts come from its parent. What a layer further in needs (the guest folder, a
+ * disk image, an image's EROFS root, a mounted disk) is therefore carried: mounted into each layer
+ * around it at the same well-known place, from the host inward. struct carry lists that per layer.
+ */
+#include "provision/step/build.h"
+
+#include "provision/base/file.h"
+#include "provision/step/kinds.h"
+
+#include <sys/stat.h>
+
+struct build {
+	struct dink_step_ctx *ctx;
+	const struct dink_plan *plan;
+	struct dink_steps *steps;
+	struct step_layer *layers;
+	int engine;
+	int *kernels, *guests, *images, *disks, *mounts; /* step indexes, -1 = no such step */
+	struct json_object *loads;			 /* "ADDR:IMAGE" -> step index */
+};
+
+static struct json_object *new_params(const char *key, const char *value)
+{
+	struct json_object *o = dink_json_new();
+
+	dink_json_set_str(o, key, value);
+	return o;
+}
+
+/* --- what is carried ----------------------------------------------------------------------- */
+
+/* In layer i (-1: the host), thing (what, index) must be there for something further in. */
+static void carry_one(struct build *b, int i, enum carry_what what, int index, bool read_only)
+{
+	struct step_layer *l = &b->layers[i];
+
+	for (size_t c = 0; c < l->n_carry; c++)
+		if (l->carry[c].what == what && l->carry[c].index == index) {
+			l->carry[c].read_only = l->carry[c].read_only && read_only;
+			return;
+		}
+	l->carry = xreallocarray(l->carry, l->n_carry + 1, sizeof(*l->carry));
+	l->carry[l->n_carry++] = (struct carry){what, index, read_only};
+}
+
+static void carry_up(struct build *b, int i, enum carry_what what, int index, bool read_only)
+{
+	for (; i >= 0; i = b->plan->layers[i].parent)
+		carry_one(b, i, what, index, read_only);
+}
+
+/*
+ * A disk of a namespace layer is mounted by the kernel it runs on: the host's (loop-mount), or
+ * that of the nearest VM around it, which gets the file as a disk. From there inward it is a
+ * folder that is carried on.
+ */
+static void carry_mounted_disk(struct build *b, int i, int disk, bool read_only)
+{
+	int a = b->plan->layers[i].parent;
+
+	for (; a >= 0 && !b->plan->layers[a].is_vm; a = b->plan->layers[a].parent)
+		carry_one(b, a, CARRY_MOUNT, disk, read_only);
+	if (a >= 0) {
+		carry_one(b, a, CARRY_DISK_MOUNTED, disk, read_only);
+		carry_up(b, b->plan->layers[a].parent, CARRY_DISKS, 0, false);
+	} else {
+		b->mounts[disk] = 0; /* wanted: the step is made later */
+	}
+}
+
+static void plan_carries(struct build *b)
+{
+	for (size_t i = 0; i < b->plan->n_layers; i++) {
+		const struct dink_plan_layer *l = &b->plan->layers[i];
+
+		/* The guest is in the layer that starts the VM, and in all around that. */
+		if (l->runtime == DINK_RUNTIME_DINK_VM)
+			carry_up(b, l->parent, CARRY_GUEST, l->kernel, true);
+		if (l->block_root)
+			carry_up(b, l->parent, CARRY_IMAGE, l->image, true);
+		for (size_t d = 0; d < l->n_disks; d++) {
+			if (l->is_vm)
+				carry_up(b, l->parent, CARRY_DISKS, 0, false);
+			else
+				carry_mounted_disk(b, (int)i, l->disks[d].disk,
+						   l->disks[d].read_only);
+		}
+	}
+}
+
+/* --- steps of things that layers need ------------------------------------------------------- */
+
+static void add_kernels(struct build *b)
+{
+	const struct dink_plan *p = b->plan;
+
+	for (size_t i = 0; i < p->n_kernels; i++) {
+		struct json_object *o = new_params("name", p->kernels[i].name);
+
+		dink_json_set_str(o, "source", p->kernels[i].source);
+		if (p->kernels[i].sha256)
+			dink_json_set_str(o, "sha256", p->kernels[i].sha256);
+		dink_json_set(o, "features", dink_json_strv(&p->kernels[i].features));
+		b->kernels[i] = dink_steps_add(b->steps, &dink_kind_kernel, o, "kernel:%s",
+					       p->kernels[i].name);
+		b->guests[i] = dink_steps_add(b->steps, &dink_kind_guest,
+					      new_params("kernel", p->kernels[i].name), "guest:%s",
+					      p->kernels[i].name);
+		dink_steps_dep(b->steps, b->guests[i], b->kernels[i]);
+	}
+}
+
+static void add_images(struct build *b)
+{
+	for (size_t i = 0; i < b->plan->n_images; i++) {
+		const struct dink_plan_image *img = &b->plan->images[i];
+		struct json_object *o;
+
+		b->images[i] = -1;
+		if (img->kind == DINK_IMAGE_REGISTRY)
+			continue; /* pulled by each engine: see image-load */
+		o = new_params("name", img->name);
+		dink_json_set_str(o, "where", img->where);
+		dink_json_set_bool(o, "shipped", img->shipped);
+		b->images[i] = dink_steps_add(b->steps, &dink_kind_image, o, "image:%s", img->name);
+	}
+}
+
+static void add_engine(struct build *b)
+{
+	const struct dink_plan *p = b->plan;
+	struct json_object *o = new_params("user", p->scenario->name);
+
+	dink_json_set_str(o, "reason", p->engine_reason);
+	if (p->engine_socket)
+		dink_json_set_str(o, "socket", p->engine_socket);
+	if (p->engine == DINK_HOST_ENGINE_PRIVATE_PODMAN)
+		dink_json_set_bool(o, "podman", true);
+	b->engine = dink_steps_add(b->steps, &dink_kind_engine_use, o, "engine");
+}
+
+static void add_disks(struct build *b)
+{
+	for (size_t i = 0; i < b->plan->n_disks; i++) {
+		const struct dink_plan_disk *d = &b->plan->disks[i];
+		_cleanup_free_ char *file = xasprintf("%s/%s", dink_step_dir(b->ctx), d->file);
+		struct json_object *o = new_params("file", file);
+
+		dink_json_set_str(o, "name", d->name);
+		dink_json_set_int(o, "size_bytes", (int64_t)d->spec->size_bytes);
+		dink_json_set_str(o, "filesystem", dink_filesystem_name(d->spec->filesystem));
+		dink_json_set_str(o, "label", d->spec->label ? d->spec->label : d->name);
+		if (d->spec->compression != DINK_COMPRESS_NONE)
+			dink_json_set_str(o, "compression",
+					  dink_compression_name(d->spec->compression));
+		b->disks[i] = dink_steps_add(b->steps,
+					     d->scratch ? &dink_kind_scratch : &dink_kind_disk_file,
+					     o, "%s:%s", d->scratch ? "scratch" : "disk", d->name);
+	}
+}
+
+static void add_mounts(struct build *b)
+{
+	for (size_t i = 0; i < b->plan->n_disks; i++) {
+		const struct dink_plan_disk *d = &b->plan->disks[i];
+		_cleanup_free_ char *file = xasprintf("%s/%s", dink_step_dir(b->ctx), d->file);
+		_cleanup_free_ char *target =
+			xasprintf("%s/mounts/%s", dink_step_dir(b->ctx), d->name);
+		struct json_object *o;
+
+		if (b->mounts[i] < 0)
+			continue;
+		o = new_params("file", file);
+		dink_json_set_str(o, "target", target);
+		dink_json_set_str(o, "name", d->name);
+		if (d->spec->compression != DINK_COMPRESS_NONE)
+			dink_json_set_str(o, "compression",
+					  dink_compression_name(d->spec->compression));
+		b->mounts[i] =
+			dink_steps_add(b->steps, &dink_kind_loop_mount, o, "mount:%s", d->name);
+		dink_steps_dep(b->steps, b->mounts[i], b->disks[i]);
+	}
+}
+
+/* --- layers -------------------------------------------------------------------------------- */
+
+/* The step after which the engine that holds layer l answers. */
+static int engine_step(const struct build *b, const struct dink_plan_layer *l)
+{
+	return l->parent < 0 ? b->engine : b->layers[l->parent].ready;
+}
+
+static const char *engine_address(const struct build *b, const struct dink_plan_layer *l)
+{
+	return l->parent < 0 ? b->plan->scenario->name : b->plan->layers[l->parent].path;
+}
+
+/*
+ * The image in the engine that creates the container. A VM with a block root takes its files from
+ * the EROFS image, so the engine's copy is only there for the container to be made of; it is the
+ * real one all the same, so that `docker ps`, `inspect` and `image history` in the layer are true.
+ */
+static int add_load(struct build *b, const struct dink_plan_layer *l)
+{
+	const struct dink_plan_image *img = &b->plan->images[l->image];
+	const char *addr = engine_address(b, l);
+	_cleanup_free_ char *key = xasprintf("%s:%s", addr, img->name);
+	struct json_object *known = NULL, *o;
+	int step;
+
+	if (json_object_object_get_ex(b->loads, key, &known))
+		return json_object_get_int(known);
+	o = new_params("engine", addr);
+	dink_json_set_str(o, "image", img->name);
+	if (img->kind == DINK_IMAGE_REGISTRY)
+		dink_json_set_str(o, "registry", img->where);
+	step = dink_steps_add(b->steps, &dink_kind_image_load, o, "load:%s", key);
+	dink_steps_dep(b->steps, step, b->images[l->image]);
+	dink_steps_dep(b->steps, step, engine_step(b, l));
+	json_object_object_add(b->loads, key, json_object_new_int(step));
+	return step;
+}
+
+static void depend_on_things(struct build *b, int step, int layer)
+{
+	const struct dink_plan_layer *l = &b->plan->layers[layer];
+	const struct step_layer *s = &b->layers[layer];
+
+	for (size_t c = 0; c < s->n_carry; c++) {
+		int i = s->carry[c].index;
+
+		switch (s->carry[c].what) {
+		case CARRY_GUEST:
+			dink_steps_dep(b->steps, step, b->guests[i]);
+			break;
+		case CARRY_IMAGE:
+			dink_steps_dep(b->steps, step, b->images[i]);
+			break;
+		case CARRY_MOUNT:
+			dink_steps_dep(b->steps, step, b->mounts[i]);
+			break;
+		case CARRY_DISKS:
+			for (size_t d = 0; d < b->plan->n_disks; d++)
+				dink_steps_dep(b->steps, step, b->disks[d]);
+			break;
+		case CARRY_DISK_MOUNTED:
+			dink_steps_dep(b->steps, step, b->disks[i]);
+			break;
+		}
+	}
+	for (size_t d = 0; d < l->n_disks; d++) {
+		dink_steps_dep(b->steps, step, b->disks[l->disks[d].disk]);
+		dink_steps_dep(b->steps, step, b->mounts[l->disks[d].disk]);
+	}
+	if (l->block_root)
+		dink_steps_dep(b->steps, step, b->images[l->image]);
+	/* A VM on the host needs the guest itself, deeper ones have it carried to their parent. */
+	if (l->kernel >= 0)
+		dink_steps_dep(b->steps, step, b->guests[l->kernel]);
+}
+
+static int add_layer(struct build *b, int i, struct dink_err *err)
+{
+	const struct dink_plan_layer *l = &b->plan->layers[i];
+	struct step_layer *s = &b->layers[i];
+	struct json_object *params = NULL;
+	int load = add_load(b, l);
+	int r = dink_build_container(b->ctx, b->plan, b->layers, i, &params, err);
+
+	if (r < 0)
+		return dink_err_push(err, "preparing layer %s", l->path);
+	s->container =
+		dink_steps_add(b->steps, &dink_kind_container, params, "container:%s", l->path);
+	dink_steps_dep(b->steps, s->container, load);
+	dink_steps_dep(b->steps, s->container, engine_step(b, l));
+	depend_on_things(b, s->container, i);
+	if (l->spec->daemon == DINK_DAEMON_NONE)
+		return 0;
+	s->ready = dink_steps_add(b->steps, &dink_kind_ready, new_params("layer", l->path),
+				  "ready:%s", l->path);
+	dink_steps_dep(b->steps, s->ready, s->container);
+	return 0;
+}
+
+/* RUN/NAME/proxy.kata.sock: the address below the instance, dots for slashes as in containers. */
+static void add_forward(struct build *b)
+{
+	struct json_object *list = json_object_new_array();
+	size_t skip = strlen(b->plan->scenario->name) + 1;
+	struct json_object *o;
+	int step;
+
+	for (size_t i = 0; i < b->plan->n_layers; i++) {
+		const struct dink_plan_layer *l = &b->plan->layers[i];
+		_cleanup_free_ char *listen = NULL;
+
+		if (b->layers[i].ready < 0)
+			continue;
+		listen = xasprintf("%s/%s.sock", dink_step_run_dir(b->ctx), l->container + skip);
+		o = new_params("layer", l->path);
+		dink_json_set_str(o, "listen", listen);
+		json_object_array_add(list, o);
+	}
+	o = new_params("instance", b->plan->scenario->name);
+	dink_json_set(o, "sockets", list);
+	if (json_object_array_length(list) == 0) {
+		json_object_put(o);
+		return;
+	}
+	step = dink_steps_add(b->steps, &dink_kind_forward, o, "forward");
+	for (size_t i = 0; i < b->plan->n_layers; i++)
+		dink_steps_dep(b->steps, step, b->layers[i].ready);
+}
+
+static void add_up(struct build *b)
+{
+	int last = (int)b->steps->n;
+	int step = dink_steps_add(b->steps, &dink_kind_up,
+				  new_params("instance", b->plan->scenario->name), "up");
+
+	for (size_t i = 0; i < b->plan->n_layers; i++)
+		dink_steps_dep(b->steps, step, b->layers[i].container);
+	dink_steps_dep(b->steps, step, last - 1);
+}
+
+static int *new_indexes(size_t n)
+{
+	int *v = xcalloc(n + 1, sizeof(int));
+
+	for (size_t i = 0; i < n; i++)
+		v[i] = -1;
+	return v;
+}
+
+static void free_build(struct build *b)
+{
+	for (size_t i = 0; i < b->plan->n_layers; i++)
+		free(b->layers[i].carry);
+	free(b->layers);
+	free(b->kernels);
+	free(b->guests);
+	free(b->images);
+	free(b->disks);
+	free(b->mounts);
+	json_object_put(b->loads);
+}
+
+static int save_plan(struct dink_step_ctx *ctx, const struct dink_plan *p, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *o = dink_plan_to_json(p);
+	_cleanup_free_ char *text = dink_json_text(o);
+	_cleanup_free_ char *path = xasprintf("%s/plan.json", dink_step_dir(ctx));
+
+	return dink_file_write(path, text, strlen(text), 0600, err);
+}
+
+int dink_steps_build(struct dink_step_ctx *ctx, const struct dink_plan *p, struct dink_steps *ret,
+		     struct dink_err *err)
+{
+	_cleanup_steps_ struct dink_steps steps = {};
+	struct build b = {.ctx = ctx, .plan = p, .steps = &steps};
+	int r;
+
+	b.layers = xcalloc(p->n_layers + 1, sizeof(*b.layers));
+	b.kernels = new_indexes(p->n_kernels);
+	b.guests = new_indexes(p->n_kernels);
+	b.images = new_indexes(p->n_images);
+	b.disks = new_indexes(p->n_disks);
+	b.mounts = new_indexes(p->n_disks);
+	b.loads = dink_json_new();
+	for (size_t i = 0; i < p->n_layers; i++)
+		b.layers[i].ready = -1;
+	plan_carries(&b);
+	add_kernels(&b);
+	add_images(&b);
+	add_engine(&b);
+	add_disks(&b);
+	add_mounts(&b);
+	r = save_plan(ctx, p, err);
+	for (size_t i = 0; r == 0 && i < p->n_layers; i++)
+		r = add_layer(&b, (int)i, err);
+	add_forward(&b);
+	add_up(&b);
+	free_build(&b);
+	if (r < 0)
+		return r;
+	*ret = steps;
+	steps = (struct dink_steps){};
+	return 0;
+}

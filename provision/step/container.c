@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Steps inside engines: load an image, create and start a container, wait for its daemon. */
+#include "images/images.h"
+#include "provision/base/file.h"
+#include "provision/base/proc.h"
+#include "provision/base/units.h"
+#include "provision/engine/engine.h"
+#include "provision/step/instance.h"
+#include "provision/step/kinds.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+enum { STOP_GRACE_S = 15, LOG_TAIL_MAX = 4096, READY_SLICE_MS = 1000 };
+
+static int reach(struct dink_step_ctx *ctx, const char *address, struct dink_reach *ret,
+		 struct dink_err *err)
+{
+	return dink_reach_from(dink_step_journal(ctx), dink_step_instance(ctx), address, ret, err);
+}
+
+/* The engine inside `address` (the instance's name: the host's). It is owned by *ret. */
+static int reach_engine(struct dink_step_ctx *ctx, const char *address, struct dink_reach *ret,
+			struct dink_engine **ret_engine, struct dink_err *err)
+{
+	int r = reach(ctx, address, ret, err);
+
+	if (r < 0)
+		return r;
+	*ret_engine = ret->hops[ret->n_hops - 1].engine;
+	if (!*ret_engine)
+		return dink_err_set(err, DINK_E_CHILD, ESRCH, "the engine of %s does not run",
+				    address);
+	return 0;
+}
+
+static const char *engine_address(struct dink_step_ctx *ctx, struct json_object *params)
+{
+	return dink_json_str_or(params, "parent", dink_step_instance(ctx));
+}
+
+/* --- image-load ---------------------------------------------------------------------------- */
+
+static char *describe_load(struct json_object *params)
+{
+	return xasprintf("image %s into %s", dink_json_str_or(params, "image", "?"),
+			 dink_json_str_or(params, "engine", "?"));
+}
+
+static int pull_image(struct dink_engine *e, const char *ref, struct dink_err *err)
+{
+	_cleanup_free_ char *id = NULL, *path = NULL;
+	int r = dink_engine_image_id(e, ref, &id, err);
+
+	if (r < 0 || id)
+		return r;
+	path = xasprintf("/images/create?fromImage=%s%s", ref,
+			 strrchr(ref, ':') ? "" : "&tag=latest");
+	r = dink_engine_call(e, "POST", path, NULL, NULL, NULL, err);
+	if (r < 0)
+		return dink_err_push(err, "pulling %s", ref);
+	return 0;
+}
+
+/* Where the engine has that very image already, nothing is sent. */
+static int load_image(struct dink_step_ctx *ctx, struct dink_engine *e, const char *name,
+		      struct dink_err *err)
+{
+	_cleanup_free_ char *key = xasprintf("image:%s", name);
+	_cleanup_free_ char *ref = dink_step_result(ctx, key, "ref");
+	_cleanup_free_ char *id = dink_step_result(ctx, key, "id");
+	_cleanup_free_ char *archive = dink_step_result(ctx, key, "archive"), *there = NULL;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int r;
+
+	if (!ref || !id || !archive)
+		return dink_err_set(err, DINK_E_BUG, 0, "image %s is not known yet", name);
+	r = dink_engine_image_id(e, ref, &there, err);
+	if (r < 0)
+		return r;
+	if (there && STREQ(there, id))
+		return 0;
+	fd = open(archive, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open %s", archive);
+	return dink_engine_load(e, fd, (uint64_t)st.st_size, dink_step_progress(ctx), err);
+}
+
+static int apply_load(struct dink_step_ctx *ctx, struct json_object *params,
+		      struct json_object **ret, struct dink_err *err)
+{
+	_cleanup_reach_ struct dink_reach reached = {};
+	const char *registry = dink_json_str_or(params, "registry", NULL);
+	struct dink_engine *e = NULL;
+	int r = reach_engine(ctx, dink_json_str_or(params, "engine", ""), &reached, &e, err);
+
+	(void)ret;
+	if (r < 0)
+		return r;
+	if (registry)
+		return pull_image(e, registry, err);
+	return load_image(ctx, e, dink_json_str_or(params, "image", ""), err);
+}
+
+static int check_load(struct dink_step_ctx *ctx, struct json_object *params,
+		      struct json_object *identity, struct dink_err *err)
+{
+	_cleanup_reach_ struct dink_reach reached = {};
+	_cleanup_free_ char *key = xasprintf("image:%s", dink_json_str_or(params, "image", ""));
+	_cleanup_free_ char *id = dink_step_result(ctx, key, "id");
+	_cleanup_free_ char *ref = dink_step_result(ctx, key, "ref"), *there = NULL;
+	const char *registry = dink_json_str_or(params, "registry", NULL);
+	struct dink_engine *e = NULL;
+	int r = reach_engine(ctx, dink_json_str_or(params, "engine", ""), &reached, &e, err);
+
+	(void)identity;
+	if (r < 0 || (!registry && (!id || !ref)))
+		return 0;
+	r = dink_engine_image_id(e, registry ? registry : ref, &there, err);
+	return r == 0 && there && (registry || STREQ(there, id));
+}
+
+/* An image in an engine is like one in the cache: the next `up` is quicker for it. */
+static int undo_load(struct dink_step_ctx *ctx, struct json_object *params,
+		     struct json_object *identity, struct dink_err *err)
+{
+	(void)ctx;
+	(void)params;
+	(void)identity;
+	(void)err;
+	return 0;
+}
+
+const struct dink_step_kind dink_kind_image_load = {
+	.name = "image-load",
+	.describe = describe_load,
+	.apply = apply_load,
+	.check = check_load,
+	.undo = undo_load,
+};
+
+/* --- container ----------------------------------------------------------------------------- */
+
+static char *describe_container(struct json_object *params)
+{
+	return xasprintf("start %s (%s, image %s)", dink_json_str_or(params, "layer", "?"),
+			 dink_json_str_or(params, "runtime", "?"),
+			 dink_json_str_or(params, "image", "?"));
+}
+
+static struct json_object *member(struct json_object *o, const char *key, bool array)
+{
+	struct json_object *m = NULL;
+
+	if (json_object_object_get_ex(o, key, &m))
+		return m;
+	m = array ? json_object_new_array() : dink_json_new();
+	json_object_object_add(o, key, m);
+	return m;
+}
+
+/* One entry of params.binds as an entry of HostConfig.Mounts. */
+static int add_mount(struct dink_step_ctx *ctx, struct json_object *bind,
+		     struct json_object *mounts, struct dink_err *err)
+{
+	const char *from = dink_json_str_or(bind, "from", NULL);
+	const char *target = dink_json_str_or(bind, "target", "");
+	_cleanup_free_ char *source = NULL;
+	struct json_object *o;
+
+	if (from)
+		source = dink_step_result(ctx, from, dink_json_str_or(bind, "member", ""));
+	else
+		source = xstrdup(dink_json_str_or(bind, "sub", ""));
+	if (!source || !*source)
+		return dink_err_set(err, DINK_E_BUG, 0,
+				    "the source of the mount at %s (%s) is not known", target,
+				    from ? from : "");
+	o = dink_json_new();
+	dink_json_set_str(o, "Type", "bind");
+	dink_json_set_str(o, "Source", source);
+	dink_json_set_str(o, "Target", target);
+	dink_json_set_bool(o, "ReadOnly", dink_json_bool_or(bind, "read_only", false));
+	json_object_array_add(mounts, o);
+	return 0;
+}
+
+static int add_seccomp(struct json_object *params, struct json_object *host, struct dink_err *err)
+{
+	const char *path = dink_json_str_or(params, "seccomp", NULL);
+	_cleanup_free_ char *text = NULL, *option = NULL;
+	int r;
+
+	if (!path)
+		return 0;
+	r = dink_file_read(path, 1 << 20, &text, NULL, err);
+	if (r < 0)
+		return r;
+	option = xasprintf("seccomp=%s", text);
+	json_object_array_add(member(host, "SecurityOpt", true), json_object_new_string(option));
+	return 0;
+}
+
+/* In the private engine: one runtime for each guest folder, named by it. */
+static int name_runtime(struct dink_step_ctx *ctx, struct json_object *params,
+			struct json_object *host, struct dink_err *err)
+{
+	const char *guest = dink_json_str_or(params, "runtime_guest", NULL);
+	_cleanup_free_ char *key = NULL, *dir = NULL, *name = NULL, *path = NULL, *option = NULL;
+	char *args[2] = {};
+	int r;
+
+	if (!guest)
+		return 0;
+	key = xasprintf("guest:%s", guest);
+	dir = dink_step_result(ctx, key, "dir");
+	if (!dir)
+		return dink_err_set(err, DINK_E_BUG, 0, "the guest folder of %s is not known",
+				    guest);
+	name = xasprintf("dink-vm-%.12s", strrchr(dir, '/') + 1);
+	path = xasprintf("%s/dink-vm", dir);
+	args[0] = option = xasprintf("--guest=%s", dir);
+	r = dink_private_engine_runtime(name, path, args, err);
+	if (r < 0)
+		return r;
+	dink_json_set_str(host, "Runtime", name);
+	return 0;
+}
+
+static int make_body(struct dink_step_ctx *ctx, struct json_object *params,
+		     struct json_object **ret, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *body = NULL;
+	_cleanup_free_ char *key = xasprintf("image:%s", dink_json_str_or(params, "image", ""));
+	_cleanup_free_ char *ref = dink_step_result(ctx, key, "ref");
+	const char *registry = dink_json_str_or(params, "registry", NULL);
+	struct json_object *host, *binds = dink_json_get(params, "binds");
+	int r;
+
+	if (json_object_deep_copy(dink_json_get(params, "spec"), &body, NULL) < 0 ||
+	    (!ref && !registry))
+		return dink_err_set(err, DINK_E_BUG, 0, "a container step without spec or image");
+	dink_json_set_str(body, "Image", registry ? registry : ref);
+	host = member(body, "HostConfig", false);
+	r = add_seccomp(params, host, err);
+	if (r == 0)
+		r = name_runtime(ctx, params, host, err);
+	for (size_t i = 0; r == 0 && i < dink_json_len(params, "binds"); i++)
+		r = add_mount(ctx, json_object_array_get_idx(binds, i),
+			      member(host, "Mounts", true), err);
+	if (r == 0)
+		*ret = TAKE_PTR(body);
+	return r;
+}
+
+static bool is_ours(struct json_object *info, struct json_object *params)
+{
+	struct json_object *labels = dink_json_get(info, "Config.Labels"), *v = NULL;
+
+	/* Label names have dots, so no path look-up. */
+	return labels && json_object_object_get_ex(labels, "dink.layer", &v) &&
+	       STREQ(json_object_get_string(v), dink_json_str_or(params, "layer", ""));
+}
+
+/*
+ * A container of that name from an earlier life: of ours (in a store on a kept disk, say) it is
+ * replaced, another's is not touched.
+ */
+static int clear_name(struct dink_engine *e, struct json_object *params, struct dink_err *err)
+{
+	const char *name = dink_json_str_or(params, "container", "");
+	_cleanup_json_ struct json_object *info = NULL;
+	int r = dink_engine_inspect(e, name, &info, err);
+
+	if (r == -ENOENT && !dink_err_is_set(err))
+		return 0;
+	if (r < 0)
+		return r;
+	if (!is_ours(info, params)) {
+		dink_err_set(err, DINK_E_BUSY, EEXIST,
+			     "the engine has a container named %s that is not this instance's",
+			     name);
+		return dink_err_hint(err, "rename it, or give the scenario another name");
+	}
+	return dink_engine_remove(e, name, err);
+}
+
+static int apply_container(struct dink_step_ctx *ctx, struct json_object *params,
+			   struct json_object **ret, struct dink_err *err)
+{
+	_cleanup_reach_ struct dink_reach reached = {};
+	_cleanup_json_ struct json_object *body = NULL;
+	_cleanup_free_ char *id = NULL;
+	struct dink_engine *e = NULL;
+	int r = reach_engine(ctx, engine_address(ctx, params), &reached, &e, err);
+
+	if (r == 0)
+		r = make_body(ctx, params, &body, err);
+	if (r == 0)
+		r = clear_name(e, params, err);
+	if (r == 0)
+		r = dink_engine_create(e, dink_json_str_or(params, "container", ""), body, &id,
+				       err);
+	if (r == 0)
+		r = dink_engine_start(e, id, err);
+	if (r < 0)
+		return r;
+	*ret = dink_json_new();
+	dink_json_set_str(*ret, "id", id);
+	return 0;
+}
+
+static int check_container(struct dink_step_ctx *ctx, struct json_object *params,
+			   struct json_object *identity, struct dink_err *err)
+{
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+	_cleanup_reach_ struct dink_reach reached = {};
+	_cleanup_json_ struct json_object *info = NULL;
+	struct dink_engine *e = NULL;
+	const char *id = dink_json_str_or(identity, "id", NULL);
+
+	(void)err;
+	if (!id || reach_engine(ctx, engine_address(ctx, params), &reached, &e, &quiet) < 0)
+		return 0;
+	if (dink_engine_inspect(e, id, &info, &quiet) < 0)
+		return 0;
+	return dink_json_bool_or(info, "State.Running", false) && is_ours(info, params);
+}
+
+/*
+ * A VM that writes to a kept disk ends in good order: its PID 1 gets SIGTERM, the guest then syncs
+ * and unmounts. If that cannot be had any more, the file system's own journal has to do.
+ */
+static void stop_in_order(struct dink_engine *e, struct json_object *params, const char *id)
+{
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+
+	if (dink_json_bool_or(params, "good_order", false))
+		(void)!dink_engine_stop(e, id, STOP_GRACE_S, &quiet);
+}
+
+static int remove_container(struct dink_engine *e, struct json_object *params,
+			    struct json_object *identity, bool stop_only, struct dink_err *err)
+{
+	const char *id = dink_json_str_or(identity, "id", NULL);
+	_cleanup_json_ struct json_object *info = NULL;
+	int r;
+
+	if (!id) {
+		/* No identity: ours by name and label, or another's. */
+		id = dink_json_str_or(params, "container", "");
+		r = dink_engine_inspect(e, id, &info, err);
+		if (r == -ENOENT && !dink_err_is_set(err))
+			return 0;
+		if (r < 0)
+			return r;
+		if (!is_ours(info, params))
+			return 0;
+	}
+	stop_in_order(e, params, id);
+	return stop_only ? 0 : dink_engine_remove(e, id, err);
+}
+
+static bool private_is_gone(struct dink_step_ctx *ctx)
+{
+	const struct dink_record *rec = dink_journal_live(dink_step_journal(ctx), "engine");
+	_cleanup_free_ char *socket = NULL;
+
+	if (rec && dink_json_str_or(rec->params, "socket", NULL))
+		return false;
+	socket = dink_private_engine_socket();
+	return !socket;
+}
+
+static int undo_container(struct dink_step_ctx *ctx, struct json_object *params,
+			  struct json_object *identity, struct dink_err *err)
+{
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+	_cleanup_reach_ struct dink_reach reached = {};
+	const char *parent = dink_json_str_or(params, "parent", NULL);
+	_cleanup_free_ char *outer = xasprintf("container:%s", parent ? parent : "");
+	bool outer_ends = parent && dink_step_is_ending(ctx, outer);
+	struct dink_engine *e = NULL;
+
+	if (outer_ends && !dink_json_bool_or(params, "good_order", false))
+		return 0;
+	/* Where the engine around it is gone, so is the container. The private engine's release
+	 * sweeps what a killed one left; a found engine that does not answer is an error. */
+	if (!parent && private_is_gone(ctx))
+		return 0;
+	if (reach_engine(ctx, engine_address(ctx, params), &reached, &e, &quiet) < 0)
+		return 0;
+	return remove_container(e, params, identity, outer_ends, err);
+}
+
+const struct dink_step_kind dink_kind_container = {
+	.name = "container",
+	.describe = describe_container,
+	.apply = apply_container,
+	.check = check_container,
+	.undo = undo_container,
+};
+
+/* --- ready --------------------------------------------------------------------------------- */
+
+static char *describe_ready(struct json_object *params)
+{
+	return dink_step_describe(params, "wait for the engine of", "layer");
+}
+
+/* The last words of a container that died, for the error's detail. */
+static void tell_logs(const struct dink_reach *r, struct dink_err *err)
+{
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+	_cleanup_close_ int fd = memfd_create("logs", MFD_CLOEXEC);
+	char text[LOG_TAIL_MAX + 1];
+	ssize_t n;
+	off_t end;
+
+	if (fd < 0 || !r->parent ||
+	    dink_engine_logs(r->parent, r->container, false, "20", fd, fd, &quiet) < 0)
+		return;
+	end = lseek(fd, 0, SEEK_END);
+	n = pread(fd, text, LOG_TAIL_MAX, end > LOG_TAIL_MAX ? end - LOG_TAIL_MAX : 0);
+	if (n > 0) {
+		text[n] = '\0';
+		dink_err_detail(err, text);
+	}
+}
+
+/* 1 ready, 0 not yet, negative: it will not be. */
+static int ask_ready(struct dink_step_ctx *ctx, const char *layer, bool last, struct dink_err *err)
+{
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+	_cleanup_reach_ struct dink_reach r = {};
+	struct dink_engine *e;
+	bool died;
+
+	if (reach(ctx, layer, &r, &quiet) == 0) {
+		e = r.hops[r.n_hops - 1].engine;
+		if (e && dink_engine_wait_ready(e, READY_SLICE_MS, &quiet) == 0)
+			return 1;
+	}
+	died = r.parent && r.n_hops > 1 && !r.running;
+	if (!died && !last)
+		return 0;
+	dink_err_set(err, DINK_E_CHILD, died ? 0 : ETIMEDOUT, "%s",
+		     died ? "the layer ended before its engine answered"
+			  : "the engine does not answer");
+	tell_logs(&r, err);
+	return dink_err_hint(err, "dink up --keep leaves it for dink logs %s", layer);
+}
+
+static int apply_ready(struct dink_step_ctx *ctx, struct json_object *params,
+		       struct json_object **ret, struct dink_err *err)
+{
+	const char *layer = dink_json_str_or(params, "layer", "");
+	uint64_t until = dink_now_ms() + dink_step_timeout_ms(ctx);
+	int r;
+
+	(void)ret;
+	do {
+		uint64_t begun = dink_now_ms();
+
+		r = ask_ready(ctx, layer, begun >= until, err);
+		if (r != 0)
+			return r < 0 ? r : 0;
+		/* A dial that is refused at once must not be a busy loop. */
+		if (dink_now_ms() - begun < 100)
+			usleep(100000);
+	} while (!dink_interrupted());
+	return dink_err_set(err, DINK_E_INTR, EINTR, "interrupted");
+}
+
+static int check_ready(struct dink_step_ctx *ctx, struct json_object *params,
+		       struct json_object *identity, struct dink_err *err)
+{
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+	_cleanup_reach_ struct dink_reach r = {};
+	struct dink_engine *e = NULL;
+
+	(void)identity;
+	(void)err;
+	if (reach_engine(ctx, dink_json_str_or(params, "layer", ""), &r, &e, &quiet) < 0)
+		return 0;
+	return dink_engine_wait_ready(e, 5000, &quiet) == 0;
+}
+
+const struct dink_step_kind dink_kind_ready = {
+	.name = "ready",
+	.describe = describe_ready,
+	.apply = apply_ready,
+	.check = check_ready,
+	.undo = undo_load,
+};

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kinds of steps.
+ *
+ *	key             kind        does                                          identity
+ *	kernel:NAME     kernel      kernel from the cache or built                vmlinux, release
+ *	guest:KERNEL    guest       the guest folder for dink-vm                  dir
+ *	image:NAME      image       image from the cache or built                 archive, erofs,
+ *ref, id engine          engine-use  the host's engine, a private one started      socket disk:NAME
+ *disk-file   sparse image file with a filesystem (kept) scratch:NAME    scratch     the same,
+ *removed by down mount:NAME      loop-mount  a disk mounted on the host, for a namespace layer loop
+ *device load:ADDR:IMAGE image-load  the image in that layer's engine container:ADDR  container
+ *created and started                           id ready:ADDR      ready       its daemon answers
+ *	forward         forward     the daemons' sockets offered on the host      pid + start
+ *	up              up          nothing: its record says that all was done
+ */
+#pragma once
+
+#include "provision/step/step.h"
+
+extern const struct dink_step_kind dink_kind_kernel, dink_kind_guest, dink_kind_image,
+	dink_kind_engine_use, dink_kind_disk_file, dink_kind_scratch, dink_kind_loop_mount,
+	dink_kind_image_load, dink_kind_container, dink_kind_ready, dink_kind_forward, dink_kind_up;
+
+/* dink_step_describe() - "VERB MEMBER" of the params */
+char *dink_step_describe(struct json_object *params, const char *verb, const char *member);
+
+/* Where the carried things lie in each layer (build.c mounts them, container.c creates them). */
+#define DINK_DISKS_IN_LAYER  "/run/dink/disks"
+#define DINK_IMAGES_IN_LAYER "/run/dink/images"
+#define DINK_MOUNTS_IN_LAYER "/run/dink/mounts"
+#define DINK_BLOCK_ROOT	     "/.dink-root"

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An instance's folder, lock and journal: opened for one run, tidied when it is closed.
+ *
+ * The lock is a file in RUN/locks, removed again when the instance is gone. Who waited for it then
+ * holds a lock on a file without a name, notices, and takes the lock on the new one.
+ */
+#include "provision/step/run.h"
+
+#include "provision/base/dirs.h"
+#include "provision/base/file.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+enum { READY_TIMEOUT_MS = 180000 };
+
+static bool is_same_file(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino &&
+	       a.st_dev == b.st_dev;
+}
+
+static int take_lock(struct dink_step_ctx *ctx, bool wait, struct dink_err *err)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/locks", dink_run_dir());
+	int r = dink_mkdir_p(dir, 0700, err);
+
+	if (r < 0)
+		return r;
+	ctx->lock_path = xasprintf("%s/%s", dir, ctx->instance);
+	do {
+		if (ctx->lock_fd >= 0)
+			close(ctx->lock_fd);
+		ctx->lock_fd = -1;
+		r = dink_lock(ctx->lock_path, wait, &ctx->lock_fd, err);
+		if (r < 0) {
+			dink_err_push(err, "another dink is at work on %s", ctx->instance);
+			return dink_err_hint(err, "wait for it to end, or give --wait");
+		}
+	} while (!is_same_file(ctx->lock_fd, ctx->lock_path));
+	return 0;
+}
+
+/* "3", "3:before" */
+static void read_fault(const char *name, long long *ret_at, const char **ret_when)
+{
+	const char *v = getenv(name);
+	char *end = NULL;
+
+	*ret_at = 0;
+	*ret_when = "after";
+	if (!v)
+		return;
+	*ret_at = strtoll(v, &end, 10);
+	if (end && *end == ':')
+		*ret_when = end + 1;
+}
+
+int dink_step_open(const struct dink_step_open *o, struct dink_step_ctx **ret, struct dink_err *err)
+{
+	_cleanup_(dink_step_closep) struct dink_step_ctx *ctx = xcalloc(1, sizeof(*ctx));
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	pthread_mutex_init(&ctx->lock, NULL);
+	ctx->lock_fd = -1;
+	ctx->instance = xstrdup(o->instance);
+	ctx->dir = xasprintf("%s/instances/%s", dink_state_dir(), o->instance);
+	ctx->run_dir = xasprintf("%s/%s", dink_run_dir(), o->instance);
+	ctx->timeout_ms = o->timeout_ms ? o->timeout_ms : READY_TIMEOUT_MS;
+	if (o->watch)
+		ctx->watch = *o->watch;
+	read_fault("DINK_FAIL_AT", &ctx->fail_at, &ctx->fail_when);
+	read_fault("DINK_KILL_AT", &ctx->kill_at, &ctx->kill_when);
+	r = take_lock(ctx, o->wait, err);
+	if (r < 0)
+		return r;
+	path = xasprintf("%s/journal", ctx->dir);
+	if (!o->create && !dink_exists(path))
+		return -ENOENT;
+	r = dink_mkdir_p(ctx->dir, 0700, err);
+	if (r == 0)
+		r = dink_journal_open(path, &ctx->journal, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(ctx);
+	return 0;
+}
+
+/* What is left after a full undo: the records of kept data, renumbered. */
+static int rewrite_journal(struct dink_step_ctx *ctx, size_t *ret_kept, struct dink_err *err)
+{
+	struct dink_journal *old = ctx->journal, *fresh = NULL;
+	_cleanup_free_ char *partial = xasprintf("%s.partial", old->path);
+	int r;
+
+	*ret_kept = 0;
+	if (unlink(partial) < 0 && errno != ENOENT)
+		return dink_err_set(err, DINK_E_HOST, errno, "remove %s", partial);
+	r = dink_journal_open(partial, &fresh, err);
+	for (size_t i = 0; r == 0 && i < old->n_records; i++) {
+		struct dink_record *from = old->records[i], *to;
+
+		if (from->undone)
+			continue;
+		r = dink_journal_intent(fresh, from->key, from->kind, from->params, &to, err);
+		if (r == 0 && from->done)
+			r = dink_journal_done(fresh, to, from->identity, from->ms, err);
+		++*ret_kept;
+	}
+	dink_journal_free(fresh);
+	if (r == 0 && rename(partial, old->path) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "rename %s", partial);
+	return r;
+}
+
+/* An instance that is down keeps its disks and what names them; one without is gone altogether. */
+static int tidy(struct dink_step_ctx *ctx, struct dink_err *err)
+{
+	static const char *const of_a_run[] = {"scenario.yaml", "plan.json", "seccomp", "mounts"};
+	size_t kept;
+	int r = rewrite_journal(ctx, &kept, err);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(of_a_run); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", ctx->dir, of_a_run[i]);
+
+		if (dink_exists(path))
+			r = dink_rm_rf(path, err);
+	}
+	if (r == 0 && kept == 0)
+		r = dink_rm_rf(ctx->dir, err);
+	if (r == 0 && dink_exists(ctx->run_dir))
+		r = dink_rm_rf(ctx->run_dir, err);
+	return r;
+}
+
+void dink_step_close(struct dink_step_ctx *ctx)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	if (!ctx)
+		return;
+	/* What cannot be tidied stays for `dink gc`; the run itself has had its result. */
+	if (ctx->journal && !dink_journal_is_live(ctx->journal))
+		(void)!tidy(ctx, &err);
+	if (ctx->lock_fd >= 0) {
+		if (!dink_exists(ctx->dir))
+			unlink(ctx->lock_path);
+		close(ctx->lock_fd);
+	}
+	dink_journal_free(ctx->journal);
+	pthread_mutex_destroy(&ctx->lock);
+	free(ctx->instance);
+	free(ctx->dir);
+	free(ctx->run_dir);
+	free(ctx->lock_path);
+	free(ctx);
+}
+
+const char *dink_step_instance(const struct dink_step_ctx *ctx)
+{
+	return ctx->instance;
+}
+
+const char *dink_step_dir(const struct dink_step_ctx *ctx)
+{
+	return ctx->dir;
+}
+
+const char *dink_step_run_dir(const struct dink_step_ctx *ctx)
+{
+	return ctx->run_dir;
+}
+
+uint32_t dink_step_timeout_ms(const struct dink_step_ctx *ctx)
+{
+	return ctx->timeout_ms;
+}
+
+const struct dink_journal *dink_step_journal(const struct dink_step_ctx *ctx)
+{
+	return ctx->journal;
+}
+
+char *dink_step_result(struct dink_step_ctx *ctx, const char *key, const char *member)
+{
+	const struct dink_record *rec;
+	const char *value = NULL;
+	char *copy;
+
+	pthread_mutex_lock(&ctx->lock);
+	rec = dink_journal_live(ctx->journal, key);
+	if (rec && rec->identity)
+		value = dink_json_str_or(rec->identity, member, NULL);
+	copy = value ? xstrdup(value) : NULL;
+	pthread_mutex_unlock(&ctx->lock);
+	return copy;
+}
+
+void dink_steps_clear(struct dink_steps *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		free(s->v[i].key);
+		free(s->v[i].deps);
+		if (s->v[i].params)
+			json_object_put(s->v[i].params);
+	}
+	free(s->v);
+	*s = (struct dink_steps){};
+}
+
+int dink_steps_add(struct dink_steps *s, const struct dink_step_kind *kind,
+		   struct json_object *params, const char *key_fmt, ...)
+{
+	va_list ap;
+
+	if (s->n == s->cap) {
+		s->cap = s->cap ? s->cap * 2 : 32;
+		s->v = xreallocarray(s->v, s->cap, sizeof(*s->v));
+	}
+	s->v[s->n] = (struct dink_step){.kind = kind, .params = params};
+	va_start(ap, key_fmt);
+	s->v[s->n].key = xvasprintf(key_fmt, ap);
+	va_end(ap);
+	return (int)s->n++;
+}
+
+void dink_steps_dep(struct dink_steps *s, int step, int needs)
+{
+	struct dink_step *v = &s->v[step];
+
+	if (needs < 0 || needs >= step)
+		return;
+	for (size_t i = 0; i < v->n_deps; i++)
+		if (v->deps[i] == needs)
+			return;
+	v->deps = xreallocarray(v->deps, v->n_deps + 1, sizeof(*v->deps));
+	v->deps[v->n_deps++] = needs;
+}
