@@ -191,9 +191,16 @@ int dink_scenario_load(const char *path, struct dink_scenario **ret, struct dink
 
 	r = is_stdin ? dink_fd_read_all(STDIN_FILENO, most, &text, &len, &err)
 		     : dink_file_read(path, most, &text, &len, &err);
-	if (r < 0) {
+	if (r == -EFBIG) {
+		dink_err_clear(&err);
+		dink_err_set(&err, DINK_E_SCENARIO, 0, "a scenario has at most %d bytes",
+			     DINK_SCENARIO_BYTES_MAX);
+		dink_err_at(&err, path, 0, 0, 0, NULL);
+	} else if (r < 0) {
 		/* no scenario there is a mistake on the command line, not in a scenario */
-		err.code = r == -EFBIG ? DINK_E_SCENARIO : DINK_E_USAGE;
+		err.code = DINK_E_USAGE;
+	}
+	if (r < 0) {
 		dink_err_move(&problems->list[0], &err);
 		problems->n = 1;
 		return -EINVAL;

@@ -112,15 +112,19 @@ static bool refuse_value(const struct place *pl, const struct dink_field *f,
 	return true;
 }
 
-/* A folder and what is relative to it; "./x" of folder "." stays "./x". */
-static char *resolve_path(const char *base, const char *path)
+/* "./x" to FOLDER/x; of folder "." it stays "./x". */
+static void resolve_path(const char *base, char **path)
 {
-	if (path[0] == '/' || STREQ(base, "."))
-		return xstrdup(path);
-	while (dink_starts_with(path, "./"))
-		path += 2;
-	return xasprintf("%s%s%s%s", base[0] == '/' || dink_starts_with(base, "./") ? "" : "./",
-			 base, STREQ(base, "/") ? "" : "/", path);
+	_cleanup_free_ char *old = NULL;
+	const char *rest;
+
+	if (!*path || (*path)[0] != '.' || STREQ(base, "."))
+		return;
+	rest = old = *path;
+	while (dink_starts_with(rest, "./"))
+		rest += 2;
+	*path = xasprintf("%s%s%s%s", base[0] == '/' || dink_starts_with(base, "./") ? "" : "./",
+			  base, STREQ(base, "/") ? "" : "/", rest);
 }
 
 static void read_text(const struct place *pl, const struct dink_field *f,
@@ -143,11 +147,9 @@ static void read_text(const struct place *pl, const struct dink_field *f,
 			dink_report_hint(pl->rd->report, "%s", f->rule->hint);
 		return;
 	}
-	if (f->kind == DINK_FIELD_PATH && value->text[0] == '.') {
-		*to = resolve_path(pl->rd->base, value->text);
-		return;
-	}
 	*to = xstrdup(value->text);
+	if (f->kind == DINK_FIELD_PATH)
+		resolve_path(pl->rd->base, to);
 	n = strlen(*to);
 	while (f->rule == &dink_rule_target && n > 1 && (*to)[n - 1] == '/')
 		(*to)[--n] = '\0';
@@ -418,6 +420,10 @@ static void read_member(const struct place *pl, const struct dink_field *f,
 	}
 	if (value->kind == DINK_NODE_SCALAR && t->read_short && !is_nothing(value)) {
 		wants = t->read_short(member, value->text);
+		for (const struct dink_field *p = t->fields; !wants && p->key; p++) {
+			if (p->kind == DINK_FIELD_PATH)
+				resolve_path(pl->rd->base, dink_field_at(p, member));
+		}
 		if (!wants)
 			return;
 		if (dink_report_at(report, value->mark, "%s %s wants %s", t->noun,

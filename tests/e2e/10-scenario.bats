@@ -3,6 +3,8 @@
 # The scenario language as a user meets it: `dink validate`, `dink schema`, the shipped scenarios.
 # Needs no root. Goldens are renewed by: DINK_GOLDEN=1 bats tests/e2e/10-scenario.bats
 
+bats_require_minimum_version 1.5.0
+
 setup() {
 	cd "$BATS_TEST_DIRNAME/../.."
 	dink=$PWD/build/dink
