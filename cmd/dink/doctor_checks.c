@@ -322,7 +322,7 @@ static const char *mend_kvm(const char *why)
 		return "dink kernel build";
 	if (strstr(why, "dink doctor"))
 		return "dink doctor";
-	if (strstr(why, "qemu"))
+	if (strstr(why, "qemu-system"))
 		return "apt-get install qemu-system-x86";
 	return "none here: take a machine whose KVM runs guests (nested virtualization enabled)";
 }

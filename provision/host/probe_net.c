@@ -98,6 +98,15 @@ static int make_link(const char *kind)
 	return ((struct nlmsgerr *)NLMSG_DATA(&answer.head))->error;
 }
 
+/*
+ * An ordinary user may not make network namespaces. What he uses is a daemon that may, so a refusal
+ * for that reason alone says nothing against the host.
+ */
+static bool only_root_may_try(int r)
+{
+	return r == -EPERM && geteuid() != 0;
+}
+
 static int try_link(void *ctx)
 {
 	return make_link(ctx);
@@ -109,7 +118,7 @@ static void probe_link(const char *kind, struct dink_usable *u)
 
 	if (r == -EOPNOTSUPP)
 		return dink_usable_no(u, "the kernel has no %s links", kind);
-	if (r < 0)
+	if (r < 0 && !only_root_may_try(r))
 		return dink_usable_no(u, "making a %s in a new network namespace: %s", kind,
 				      strerror(-r));
 	dink_usable_yes(u);
@@ -130,7 +139,7 @@ static void probe_tun(struct dink_usable *u)
 	if (!dink_exists("/dev/net/tun"))
 		return dink_usable_no(u, "/dev/net/tun is not there");
 	int r = dink_probe_thread(CLONE_NEWNET, try_tun, NULL);
-	if (r < 0)
+	if (r < 0 && !only_root_may_try(r))
 		return dink_usable_no(u, "making a tap in a new network namespace: %s",
 				      strerror(-r));
 	dink_usable_yes(u);
@@ -177,7 +186,7 @@ static void probe_firewall(const char *program, const char *const *args, struct 
 	if (!path)
 		return dink_usable_no(u, "%s is not installed", program);
 	int r = dink_probe_thread(CLONE_NEWNET, try_firewall, &t);
-	if (r >= 0)
+	if (r >= 0 || only_root_may_try(r))
 		dink_usable_yes(u);
 	else
 		dink_usable_no(u, "%s in a new network namespace: %s", program,

@@ -71,7 +71,7 @@ static void probe_overlay(const struct dink_facts *f, struct dink_usable *u)
 	if (!u->ok)
 		return;
 	int r = dink_probe_thread(CLONE_NEWNS, try_overlay, NULL);
-	if (r < 0)
+	if (r < 0 && !(r == -EPERM && geteuid() != 0)) /* only root may try: see probe_net.c */
 		dink_usable_no(u, "mounting an overlay: %s", strerror(-r));
 }
 
