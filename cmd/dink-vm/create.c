@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* create and run. */
+#include "cmd/dink-vm/vm.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <termios.h>
+
+int vm_create(const struct vm_globals *g, char **argv, struct dink_err *err)
+{
+	struct vm_create_opts o = {};
+	bool ignored = false;
+	const char *ignored_value = NULL, *id;
+	pid_t pid;
+	const struct vm_opt opts[] = {
+		{'b', "bundle", VM_OPT_STRING, &o.bundle, NULL},
+		{0, "console-socket", VM_OPT_STRING, &o.console_socket, NULL},
+		{0, "pid-file", VM_OPT_STRING, &o.pid_file, NULL},
+		/* about a pivot, a keyring and descriptors that a container in a VM does not have
+		 */
+		{0, "no-pivot", VM_OPT_FLAG, &ignored, NULL},
+		{0, "no-new-keyring", VM_OPT_FLAG, &ignored, NULL},
+		{0, "preserve-fds", VM_OPT_STRING, &ignored_value, NULL},
+		{},
+	};
+	int r = vm_parse_id("create", argv, opts, &id, err);
+
+	return r < 0 ? r : vm_launch(g, &o, id, &pid, err);
+}
+
+static pid_t forward_to;
+
+static void forward_signal(int sig)
+{
+	if (forward_to > 0)
+		kill(forward_to, sig);
+}
+
+static void forward_signals(pid_t pid)
+{
+	static const int all[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
+				  SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
+	struct sigaction sa = {.sa_handler = forward_signal};
+
+	forward_to = pid;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		sigaction(all[i], &sa, NULL);
+}
+
+static int wait_monitor(pid_t pid, int *ret_status, struct dink_err *err)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR)
+			return dink_err_set(err, DINK_E_BUG, errno, "wait for the monitor");
+	}
+	*ret_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return 0;
+}
+
+static int run_started(const struct vm_globals *g, const char *id, pid_t pid, int *ret_status,
+		       struct dink_err *err)
+{
+	_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
+	int r = dink_vmstate_load(g->root, id, &s, err);
+
+	if (r < 0)
+		return r;
+	r = vm_start_state(s, err);
+	if (r < 0)
+		kill(pid, SIGKILL);
+	_cleanup_(dink_err_clear) struct dink_err later = {};
+	int w = wait_monitor(pid, ret_status, r < 0 ? &later : err);
+	if (r < 0 || w < 0) {
+		_cleanup_(dink_err_clear) struct dink_err ignored = {};
+		(void)!vm_delete_state(s, &ignored);
+		return r < 0 ? r : w;
+	}
+	return vm_delete_state(s, err);
+}
+
+int vm_run(const struct vm_globals *g, char **argv, struct dink_err *err)
+{
+	struct vm_create_opts o = {};
+	bool detach = false, ignored = false;
+	const char *id, *ignored_value = NULL;
+	pid_t pid;
+	struct termios old;
+	const struct vm_opt opts[] = {
+		{'b', "bundle", VM_OPT_STRING, &o.bundle, NULL},
+		{'d', "detach", VM_OPT_FLAG, &detach, NULL},
+		{0, "console-socket", VM_OPT_STRING, &o.console_socket, NULL},
+		{0, "pid-file", VM_OPT_STRING, &o.pid_file, NULL},
+		{0, "no-pivot", VM_OPT_FLAG, &ignored, NULL},
+		{0, "no-new-keyring", VM_OPT_FLAG, &ignored, NULL},
+		{0, "no-subreaper", VM_OPT_FLAG, &ignored, NULL},
+		{0, "preserve-fds", VM_OPT_STRING, &ignored_value, NULL},
+		{},
+	};
+	int r = vm_parse_id("run", argv, opts, &id, err);
+
+	if (r < 0)
+		return r;
+	o.own_terminal = !detach;
+	if (!detach && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "become a subreaper");
+	int flags = fcntl(0, F_GETFL);
+	bool tty = !detach && !o.console_socket && tcgetattr(0, &old) == 0;
+	r = vm_launch(g, &o, id, &pid, err);
+	if (r < 0)
+		return r;
+	if (detach) {
+		_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
+		r = dink_vmstate_load(g->root, id, &s, err);
+		return r < 0 ? r : vm_start_state(s, err);
+	}
+	forward_signals(pid);
+	if (tty) {
+		struct termios raw = old;
+		cfmakeraw(&raw);
+		tcsetattr(0, TCSANOW, &raw);
+	}
+	int status = 0;
+	r = run_started(g, id, pid, &status, err);
+	if (tty)
+		tcsetattr(0, TCSANOW, &old);
+	if (flags >= 0)
+		(void)!fcntl(0, F_SETFL, flags);
+	return r < 0 ? r : status;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* delete: a container whose monitor is gone leaves a folder; --force ends the monitor first. */
+#include "cmd/dink-vm/vm.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+enum { GONE_MS = 10000 };
+
+/* A pidfd that still means our monitor, or -1 if it is gone. */
+static int hold_monitor(const struct dink_vmstate *s)
+{
+	if (s->monitor.pid <= 0)
+		return -1;
+	int fd = (int)syscall(SYS_pidfd_open, s->monitor.pid, 0);
+	if (fd >= 0 && !dink_vmstate_alive(s)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int end_monitor(const struct dink_vmstate *s, bool force, struct dink_err *err)
+{
+	_cleanup_close_ int fd = hold_monitor(s);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char buf[32];
+
+	if (fd < 0)
+		return 0;
+	const char *status = vm_status(s, buf);
+	if (STREQ(status, "created"))
+		force = true; /* nothing of the user's has run in it */
+	if (!force && !STREQ(status, "stopped"))
+		return dink_err_set(err, DINK_E_BUSY, 0,
+				    "cannot delete container %s that is not stopped: %s", s->id,
+				    status);
+	if (force && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+		return dink_err_set(err, DINK_E_HOST, errno, "kill the monitor of %s", s->id);
+	int n;
+	do
+		n = poll(&p, 1, GONE_MS);
+	while (n < 0 && errno == EINTR);
+	return n > 0 ? 0
+		     : dink_err_set(err, DINK_E_BUSY, 0, "the monitor of %s (pid %d) does not end",
+				    s->id, (int)s->monitor.pid);
+}
+
+int vm_delete_state(struct dink_vmstate *s, struct dink_err *err)
+{
+	_cleanup_(dink_err_clear) struct dink_err hook = {};
+	int r = end_monitor(s, false, err);
+
+	if (r < 0)
+		return r;
+	if (vm_run_hooks(dink_json_get(s->doc, "hooks"), "poststop", s, "stopped", &hook) < 0)
+		fprintf(stderr, "dink-vm: warning: %s\n", hook.msg);
+	return dink_vmstate_remove(s, err);
+}
+
+int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err)
+{
+	_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
+	bool force = false;
+	const char *id;
+	const struct vm_opt opts[] = {{'f', "force", VM_OPT_FLAG, &force, NULL}, {}};
+	int r = vm_parse_id("delete", argv, opts, &id, err);
+
+	if (r < 0)
+		return r;
+	r = dink_vmstate_load(g->root, id, &s, err);
+	if (r == -ENOENT && force) {
+		/* containerd asks again after a good delete */
+		dink_err_clear(err);
+		return 0;
+	}
+	if (r == 0 && force)
+		r = end_monitor(s, true, err);
+	return r < 0 ? r : vm_delete_state(s, err);
+}

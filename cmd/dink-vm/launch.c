@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a bundle to a created container: the state folder, the monitor in its namespaces, the hooks
+ * while the guest boots, the answer, the pid file last (engines take it as "created").
+ */
+#include "cmd/dink-vm/vm.h"
+
+#include "provision/base/file.h"
+#include "provision/base/units.h"
+#include "provision/vm/monitor.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+
+/* What the intermediate process says: a pid, or which step failed. */
+struct birth {
+	pid_t pid;
+	int errnum;
+	char what[64];
+};
+
+struct launch {
+	struct dink_vmstate *state;
+	struct dink_oci *oci;
+	char root[PATH_MAX];
+	int plan_fd;
+	int slave; /* -1: the container's stdio is ours */
+	int sync;
+	int pidfd;
+};
+
+static _noreturn_ void report(int fd, struct birth *b, const char *what)
+{
+	b->errnum = errno;
+	snprintf(b->what, sizeof(b->what), "%s", what);
+	_exit(write(fd, b, sizeof(*b)) == sizeof(*b) ? 0 : 1);
+}
+
+static _noreturn_ void become_monitor(const struct launch *l, int sync, const char *id)
+{
+	/* above the two numbers they have to be at */
+	int plan = fcntl(l->plan_fd, F_DUPFD, 16);
+	int sock = fcntl(sync, F_DUPFD, 16);
+	char *argv[] = {(char[]){"dink-vm"}, (char[]){"--root"},    (char *)(uintptr_t)l->root,
+			(char[]){"monitor"}, (char *)(uintptr_t)id, NULL};
+
+	setsid();
+	for (int i = 0; l->slave >= 0 && i < 3; i++) {
+		if (dup2(l->slave, i) < 0)
+			_exit(1);
+	}
+	if (plan < 0 || sock < 0 || dup2(plan, DINK_MONITOR_PLAN_FD) < 0 ||
+	    dup2(sock, DINK_MONITOR_SYNC_FD) < 0 || chdir("/") < 0)
+		_exit(1);
+	execv("/proc/self/exe", argv);
+	_exit(1);
+}
+
+static _noreturn_ void give_birth(const struct launch *l, int sync, int out)
+{
+	struct birth b = {};
+
+	if (l->oci->netns) {
+		int fd = open(l->oci->netns, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+			report(out, &b, "join the network namespace");
+	} else if (unshare(CLONE_NEWNET) < 0) {
+		report(out, &b, "make a network namespace");
+	}
+	if (unshare(CLONE_NEWPID) < 0)
+		report(out, &b, "make a pid namespace");
+	b.pid = fork();
+	if (b.pid < 0)
+		report(out, &b, "fork the monitor");
+	if (b.pid == 0)
+		become_monitor(l, sync, l->state->id);
+	_exit(write(out, &b, sizeof(b)) == sizeof(b) ? 0 : 1);
+}
+
+static int spawn_monitor(struct launch *l, struct dink_err *err)
+{
+	int sync[2], pipefd[2], status;
+	struct birth b = {};
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sync) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make a socket pair");
+	l->sync = sync[0];
+	if (pipe2(pipefd, O_CLOEXEC) < 0) {
+		close(sync[1]);
+		return dink_err_set(err, DINK_E_HOST, errno, "make a pipe");
+	}
+	fflush(NULL);
+	pid_t mid = fork();
+	if (mid == 0)
+		give_birth(l, sync[1], pipefd[1]);
+	int e = errno;
+	close(sync[1]);
+	close(pipefd[1]);
+	ssize_t n = mid < 0 ? -1 : read(pipefd[0], &b, sizeof(b));
+	close(pipefd[0]);
+	if (mid < 0)
+		return dink_err_set(err, DINK_E_HOST, e, "fork");
+	while (waitpid(mid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (n != sizeof(b))
+		return dink_err_set(err, DINK_E_BUG, 0, "the monitor was not born");
+	if (b.errnum)
+		return dink_err_set(err, DINK_E_HOST, b.errnum, "%s", b.what);
+	l->state->monitor = (struct dink_pid){.pid = b.pid};
+	l->pidfd = (int)syscall(SYS_pidfd_open, b.pid, 0);
+	if (l->pidfd < 0 || dink_pid_identify(b.pid, &l->state->monitor) < 0)
+		return dink_err_set(err, DINK_E_CHILD, 0, "the monitor died at once");
+	return 0;
+}
+
+static int write_plan(const struct vm_globals *g, struct launch *l, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *plan = NULL;
+	int r = vm_make_plan(g, l->oci, l->state, &plan, err);
+
+	if (r < 0)
+		return r;
+	l->plan_fd = memfd_create("dink-vm-plan", MFD_CLOEXEC);
+	if (l->plan_fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make a memfd");
+	const char *text = json_object_to_json_string_ext(plan, JSON_C_TO_STRING_PLAIN);
+	r = dink_fd_write_all(l->plan_fd, text, strlen(text));
+	return r < 0 ? dink_err_set(err, DINK_E_HOST, -r, "write the plan") : 0;
+}
+
+static void fill_state(struct launch *l)
+{
+	struct json_object *d = l->state->doc;
+	char when[64];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+	dink_json_set_str(d, "ociVersion", "1.0.2");
+	dink_json_set_str(d, "id", l->state->id);
+	dink_json_set_str(d, "bundle", l->oci->bundle);
+	dink_json_set_str(d, "rootfs", l->oci->rootfs);
+	dink_json_set_str(d, "created", when);
+	if (l->oci->annotations)
+		dink_json_set(d, "annotations", json_object_get(l->oci->annotations));
+	if (l->oci->hooks)
+		dink_json_set(d, "hooks", json_object_get(l->oci->hooks));
+}
+
+static int open_terminal(struct launch *l, const struct vm_create_opts *o, struct dink_err *err)
+{
+	if (!l->oci->terminal) {
+		if (o->console_socket)
+			return dink_err_set(err, DINK_E_USAGE, 0,
+					    "--console-socket for a container without a terminal");
+		return 0;
+	}
+	if (!o->console_socket && o->own_terminal && isatty(0)) {
+		l->slave = fcntl(0, F_DUPFD_CLOEXEC, 10);
+		return l->slave < 0 ? dink_err_set(err, DINK_E_HOST, errno, "dup") : 0;
+	}
+	return vm_open_console(o->console_socket,
+			       dink_json_get(l->oci->config, "process.consoleSize"), &l->slave,
+			       err);
+}
+
+static int wait_created(struct launch *l, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+
+	/* the guest booted meanwhile */
+	int r = vm_run_hooks(l->oci->hooks, "prestart", l->state, "creating", err);
+	if (r == 0)
+		r = vm_run_hooks(l->oci->hooks, "createRuntime", l->state, "creating", err);
+	if (r < 0)
+		return r;
+	_cleanup_json_ struct json_object *go = dink_json_new();
+	dink_json_set_str(go, "hooks", "done");
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	/* a monitor that failed meanwhile has left its reason in the socket */
+	if (dink_vm_send(l->sync, go, NULL, 0, &ignored) < 0 && ignored.errnum != EPIPE)
+		return dink_err_set(err, DINK_E_CHILD, ignored.errnum, "talk to the monitor");
+	r = dink_vm_recv(l->sync, 0, &answer, err);
+	if (r < 0)
+		return dink_err_push(err, "waiting for the VM (see %s/monitor.log)", l->state->dir);
+	if (!dink_json_bool_or(answer, "ok", false))
+		return dink_err_set(err, DINK_E_CHILD, 0, "%s",
+				    dink_json_str_or(answer, "error", "the monitor failed"));
+	return 0;
+}
+
+static int do_launch(const struct vm_globals *g, struct launch *l, const struct vm_create_opts *o,
+		     struct dink_err *err)
+{
+	int r = write_plan(g, l, err);
+
+	if (r == 0)
+		r = open_terminal(l, o, err);
+	if (r < 0)
+		return r;
+	if (!realpath(g->root, l->root))
+		return dink_err_set(err, DINK_E_HOST, errno, "%s", g->root);
+	fill_state(l);
+	r = spawn_monitor(l, err);
+	if (r == 0)
+		r = dink_vmstate_save(l->state, err);
+	if (r == 0)
+		r = wait_created(l, err);
+	return r < 0 ? r : vm_write_pid_file(o->pid_file, l->state->monitor.pid, err);
+}
+
+static void undo_launch(struct launch *l)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+
+	if (l->pidfd >= 0 && syscall(SYS_pidfd_send_signal, l->pidfd, SIGKILL, NULL, 0) == 0) {
+		struct pollfd p = {.fd = l->pidfd, .events = POLLIN};
+		while (poll(&p, 1, 10000) < 0 && errno == EINTR)
+			;
+	}
+	if (getenv("DINK_VM_KEEP"))
+		return;
+	(void)!dink_vmstate_remove(l->state, &ignored);
+}
+
+static int parse_size(const struct vm_globals *g, struct dink_oci_size *ret, struct dink_err *err)
+{
+	if (g->memory && dink_parse_size(g->memory, &ret->memory_bytes) < 0)
+		return dink_err_set(err, DINK_E_USAGE, 0, "--memory %s is no size", g->memory);
+	if (g->cpus) {
+		char *end;
+		long n = strtol(g->cpus, &end, 10);
+		if (*end || n < 1 || n > 255)
+			return dink_err_set(err, DINK_E_USAGE, 0,
+					    "--cpus %s is no number from 1 to 255", g->cpus);
+		ret->cpus = (uint32_t)n;
+	}
+	return 0;
+}
+
+int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const char *id,
+	      pid_t *ret_pid, struct dink_err *err)
+{
+	_cleanup_(dink_vmstate_freep) struct dink_vmstate *state = NULL;
+	_cleanup_(dink_oci_freep) struct dink_oci *oci = NULL;
+	struct launch l = {.plan_fd = -1, .slave = -1, .sync = -1, .pidfd = -1};
+	struct dink_oci_size size = {};
+
+	int r = dink_vmstate_check_id(id, err);
+	if (r == 0)
+		r = parse_size(g, &size, err);
+	if (r == 0)
+		r = dink_oci_load(o->bundle ? o->bundle : ".", &size, &oci, err);
+	if (r == 0)
+		r = dink_vmstate_new(g->root, id, &state, err);
+	if (r < 0)
+		return r;
+	l.oci = oci;
+	l.state = state;
+	r = do_launch(g, &l, o, err);
+	if (r < 0)
+		undo_launch(&l);
+	int fds[] = {l.plan_fd, l.slave, l.sync, l.pidfd};
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	if (r == 0)
+		*ret_pid = state->monitor.pid;
+	return r;
+}

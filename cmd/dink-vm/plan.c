@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From an adapted bundle and the options to the monitor's plan (provision/vm/monitor.h). */
+#include "cmd/dink-vm/vm.h"
+
+#include "provision/base/dirs.h"
+#include "provision/base/file.h"
+#include "provision/base/units.h"
+#include "provision/vm/guest.h"
+#include "provision/vm/proto.h"
+
+#include <limits.h>
+#include <sys/random.h>
+
+static bool is_guest(const char *dir)
+{
+	_cleanup_free_ char *kernel = xasprintf("%s/vmlinux", dir);
+	return dink_exists(kernel);
+}
+
+static char *find_guest(const struct vm_globals *g, struct dink_err *err)
+{
+	_cleanup_free_ char *beside = xasprintf("%s/guest", dink_program_dir());
+	const char *places[] = {g->guest, g->guest ? NULL : getenv("DINK_VM_GUEST"),
+				g->guest ? NULL : beside, "/usr/local/lib/dink/guest",
+				DINK_GUEST_IN_LAYER};
+	size_t n = g->guest ? 1 : ARRAY_SIZE(places);
+
+	for (size_t i = 0; i < n; i++) {
+		if (places[i] && is_guest(places[i]))
+			return xstrdup(places[i]);
+	}
+	dink_err_set(err, DINK_E_HOST, ENOENT, "no guest kernel%s%s", g->guest ? " in " : "",
+		     g->guest ? g->guest : "");
+	dink_err_hint(err, "dink kernel build makes one; --guest DIR names its folder");
+	return NULL;
+}
+
+/* KVM is used where dink proved it on this boot of the host; an open() of /dev/kvm proves nothing.
+ */
+static bool is_kvm_proved(void)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_free_ char *path = xasprintf("%s/kvm-probe.json", dink_run_dir());
+	_cleanup_json_ struct json_object *o = NULL;
+	_cleanup_free_ char *boot = NULL;
+
+	if (!dink_exists(path) || dink_json_parse_file(path, &o, &ignored) < 0 ||
+	    dink_file_read("/proc/sys/kernel/random/boot_id", 256, &boot, NULL, &ignored) < 0)
+		return false;
+	boot[strcspn(boot, "\n")] = '\0';
+	return dink_json_bool_or(o, "ok", false) &&
+	       STREQ(dink_json_str_or(o, "boot_id", ""), boot) &&
+	       access("/dev/kvm", R_OK | W_OK) == 0;
+}
+
+static int choose_accel(const struct vm_globals *g, const char **ret, struct dink_err *err)
+{
+	const char *asked = g->accel ? g->accel : "auto";
+
+	if (STREQ(asked, "auto"))
+		*ret = is_kvm_proved() ? "kvm" : "tcg";
+	else if (STREQ(asked, "tcg") || STREQ(asked, "kvm"))
+		*ret = STREQ(asked, "kvm") ? "kvm" : "tcg";
+	else
+		return dink_err_set(err, DINK_E_USAGE, 0, "--accel is auto, tcg or kvm, not %s",
+				    asked);
+	return 0;
+}
+
+static char *encode_base64(const unsigned char *b, size_t n)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	struct dink_str s = {};
+
+	for (size_t i = 0; i + 2 < n; i += 3) {
+		uint32_t v = (uint32_t)b[i] << 16 | (uint32_t)b[i + 1] << 8 | b[i + 2];
+		for (int k = 18; k >= 0; k -= 6)
+			dink_str_addc(&s, digits[v >> k & 63]);
+	}
+	return dink_str_take(&s);
+}
+
+static struct json_object *make_setup(const struct dink_oci *oci)
+{
+	struct json_object *setup = dink_json_new();
+	struct json_object *mounts = json_object_new_array();
+	struct json_object *root = dink_json_new();
+	unsigned char noise[48];
+
+	dink_json_set_str(setup, "op", "setup");
+	if (oci->hostname[0])
+		dink_json_set_str(setup, "hostname", oci->hostname);
+	if (getrandom(noise, sizeof(noise), 0) == sizeof(noise)) {
+		_cleanup_free_ char *text = encode_base64(noise, sizeof(noise));
+		dink_json_set_str(setup, "entropy", text);
+	}
+	if (oci->rootfs || oci->n_shares > 0) {
+		struct json_object *m = dink_json_new();
+		dink_json_set_str(m, "type", "virtiofs");
+		dink_json_set_str(m, "source", DINK_SHARE_TAG);
+		dink_json_set_str(m, "target", DINK_SHARE_DIR);
+		json_object_array_add(mounts, m);
+	}
+	for (size_t i = 0; i < json_object_array_length(oci->mounts); i++)
+		json_object_array_add(mounts,
+				      json_object_get(json_object_array_get_idx(oci->mounts, i)));
+	dink_json_set(setup, "mounts", mounts);
+	dink_json_set_str(root, "type", oci->block_root ? "block" : "shared");
+	if (oci->block_root)
+		dink_json_set_str(root, "lower", DINK_OCI_LOWER_DIR);
+	else
+		dink_json_set_str(root, "dir", DINK_SHARE_DIR "/rootfs");
+	if (oci->block_upper)
+		dink_json_set_str(root, "upper", DINK_OCI_UPPER_DIR);
+	dink_json_set(setup, "root", root);
+	return setup;
+}
+
+static void add_sources(struct json_object *plan, const struct dink_oci *oci)
+{
+	struct json_object *shares = json_object_new_array();
+	struct json_object *disks = json_object_new_array();
+
+	for (size_t i = 0; i < oci->n_shares; i++) {
+		struct json_object *s = dink_json_new();
+		dink_json_set_str(s, "source", oci->shares[i].source);
+		dink_json_set_bool(s, "readonly", oci->shares[i].readonly);
+		dink_json_set_bool(s, "recursive", oci->shares[i].recursive);
+		json_object_array_add(shares, s);
+	}
+	for (size_t i = 0; i < oci->n_disks; i++) {
+		struct json_object *d = dink_json_new();
+		dink_json_set_str(d, "source", oci->disks[i].source);
+		dink_json_set_str(d, "serial", oci->disks[i].serial);
+		dink_json_set_bool(d, "readonly", oci->disks[i].readonly);
+		json_object_array_add(disks, d);
+	}
+	dink_json_set(plan, "shares", shares);
+	dink_json_set(plan, "disks", disks);
+}
+
+int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
+		 const struct dink_vmstate *state, struct json_object **ret, struct dink_err *err)
+{
+	_cleanup_free_ char *qemu = dink_which("qemu-system-x86_64");
+	const char *accel = "tcg";
+	char dir[PATH_MAX];
+
+	if (!qemu) {
+		dink_err_set(err, DINK_E_HOST, ENOENT, "qemu-system-x86_64");
+		return dink_err_hint(err, "apt-get install qemu-system-x86");
+	}
+	_cleanup_free_ char *guest = find_guest(g, err);
+	if (!guest)
+		return -ENOENT;
+	int r = choose_accel(g, &accel, err);
+	if (r < 0)
+		return r;
+	if (!realpath(state->dir, dir))
+		return dink_err_set(err, DINK_E_HOST, errno, "%s", state->dir);
+	_cleanup_free_ char *kernel = xasprintf("%s/vmlinux", guest);
+	_cleanup_free_ char *initrd = xasprintf("%s/initramfs.cpio", guest);
+	struct json_object *plan = dink_json_new();
+	dink_json_set_str(plan, "id", state->id);
+	dink_json_set_str(plan, "dir", dir);
+	dink_json_set_str(plan, "rootfs", oci->rootfs);
+	dink_json_set_bool(plan, "root_readonly", oci->root_readonly);
+	dink_json_set_bool(plan, "terminal", oci->terminal);
+	dink_json_set_int(plan, "memory_mib", oci->memory_mib);
+	dink_json_set_int(plan, "cpus", oci->cpus);
+	dink_json_set_str(plan, "accel", accel);
+	dink_json_set_str(plan, "qemu", qemu);
+	dink_json_set_str(plan, "kernel", kernel);
+	dink_json_set_str(plan, "initrd", initrd);
+	add_sources(plan, oci);
+	dink_json_set(plan, "setup", make_setup(oci));
+	dink_json_set(plan, "create", json_object_get(oci->config));
+	*ret = plan;
+	return 0;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dink-vm: the command line of an OCI runtime. One function per command; each returns the exit
+ * status or fills err, which main prints (stderr, and --log as engines read it).
+ */
+#pragma once
+
+#include "provision/base/err.h"
+#include "provision/vm/oci.h"
+#include "provision/vm/vmstate.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm_globals {
+	const char *root;
+	const char *log;
+	const char *log_format;
+	const char *guest;
+	const char *memory;
+	const char *cpus;
+	const char *accel;
+	bool systemd_cgroup;
+	bool debug;
+	bool help;
+	bool version;
+};
+
+enum vm_opt_kind { VM_OPT_FLAG, VM_OPT_STRING, VM_OPT_STRV };
+
+struct vm_opt {
+	char short_name;
+	const char *long_name;
+	enum vm_opt_kind kind;
+	void *target; /* bool *, const char **, struct dink_strv * */
+	const char *help;
+};
+
+/*
+ * vm_parse() - options of opts until the first operand
+ * @argv: NULL-terminated, first is what comes after the command's name
+ * Return: number of arguments consumed, or negative with err (one line: what is unknown)
+ */
+int vm_parse(const char *command, char **argv, const struct vm_opt *opts, struct dink_err *err);
+/* vm_parse_id() - the same, then exactly one operand: the container id */
+int vm_parse_id(const char *command, char **argv, const struct vm_opt *opts, const char **ret_id,
+		struct dink_err *err);
+
+typedef int (*vm_command_fn)(const struct vm_globals *g, char **argv, struct dink_err *err);
+
+/* create.c */
+int vm_create(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_run(const struct vm_globals *g, char **argv, struct dink_err *err);
+/* launch.c */
+struct vm_create_opts {
+	const char *bundle;
+	const char *console_socket;
+	const char *pid_file;
+	bool own_terminal; /* our tty may serve, where no --console-socket is given */
+};
+int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const char *id,
+	      pid_t *ret_pid, struct dink_err *err);
+/* plan.c */
+int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
+		 const struct dink_vmstate *state, struct json_object **ret, struct dink_err *err);
+/* hooks.c */
+int vm_run_hooks(struct json_object *hooks, const char *name, const struct dink_vmstate *state,
+		 const char *status, struct dink_err *err);
+/* console.c */
+int vm_open_console(const char *socket_path, struct json_object *size, int *ret_slave,
+		    struct dink_err *err);
+int vm_write_pid_file(const char *path, pid_t pid, struct dink_err *err);
+/* exec.c */
+int vm_exec(const struct vm_globals *g, char **argv, struct dink_err *err);
+/* control.c */
+int vm_start(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_start_state(struct dink_vmstate *s, struct dink_err *err);
+int vm_kill(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_pause(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_resume(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_update(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_events(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_parse_signal(const char *text);
+/* delete.c */
+int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_delete_state(struct dink_vmstate *s, struct dink_err *err);
+/* show.c */
+int vm_state(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_ps(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_spec(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_features(const struct vm_globals *g, char **argv, struct dink_err *err);
+const char *vm_status(const struct dink_vmstate *s, char buf[32]);

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "provision/vm/monitor.h"
+
+#include "provision/base/file.h"
+#include "provision/base/units.h"
+#include "provision/vm/monitor_internal.h"
+#include "provision/vm/proto.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+
+enum {
+	PLAN_MAX = 16 << 20,
+	/* a guest under TCG inside a guest under TCG boots that slowly */
+	BOOT_TIMEOUT_MS = 180000,
+	SHUTDOWN_TIMEOUT_MS = 20000,
+	KILL_ANSWER_MS = 1000,
+	KILL_EXIT_MS = 5000,
+	STATUS_KILLED = 128 + SIGKILL,
+};
+
+void mon_trace(struct monitor *m, const char *what)
+{
+	if (m->log.out <= 0 || m->log.written > (64 << 10))
+		return;
+	_cleanup_free_ char *line = xasprintf(
+		"[%6lld ms] %s\n", (long long)dink_now_ms() - (long long)m->born_ms, what);
+	if (dink_fd_write_all(m->log.out, line, strlen(line)) == 0)
+		m->log.written += strlen(line);
+}
+
+static void tell_creator(struct monitor *m, struct json_object *msg)
+{
+	_cleanup_json_ struct json_object *owned = msg;
+	const char *text = json_object_to_json_string_ext(owned, JSON_C_TO_STRING_PLAIN);
+	_cleanup_free_ char *line = xasprintf("%s\n", text);
+
+	if (m->ready_told || m->sync_fd < 0)
+		return;
+	m->ready_told = true;
+	dink_source_remove(TAKE_PTR(m->sync_source));
+	/* a creator that is gone is no loss: it killed us or was killed */
+	ssize_t n = send(m->sync_fd, line, strlen(line), MSG_NOSIGNAL);
+	if (n < 0)
+		mon_trace(m, "the creator is gone");
+	close(TAKE_FD(m->sync_fd));
+}
+
+/* --- the end --- */
+
+static void end_now(void *ctx)
+{
+	struct monitor *m = ctx;
+
+	m->end_timer = NULL;
+	mon_trace(m, "end");
+	if (m->qemu.pid > 0)
+		kill(m->qemu.pid, SIGKILL);
+	dink_loop_quit(m->loop, m->exit_status);
+}
+
+static void take_shutdown(void *ctx, struct json_object *msg)
+{
+	struct monitor *m = ctx;
+
+	mon_trace(m, msg ? "guest has shut down" : "guest is gone");
+	if (m->end_timer) {
+		dink_source_remove(TAKE_PTR(m->end_timer));
+		end_now(m);
+	}
+}
+
+void mon_finish(struct monitor *m, int status)
+{
+	if (m->status == MON_STOPPING)
+		return;
+	m->status = MON_STOPPING;
+	m->exit_status = status;
+	bool orderly = m->chan && m->setup_done && m->qemu.pid > 0;
+	/* never from inside this call: the channel may be above us on the stack */
+	m->end_timer = dink_loop_after(m->loop, orderly ? SHUTDOWN_TIMEOUT_MS : 0, end_now, m);
+	if (orderly) {
+		struct json_object *msg = dink_json_new();
+		dink_json_set_str(msg, "op", "shutdown");
+		dink_chan_request(m->chan, msg, take_shutdown, m);
+	}
+}
+
+void mon_fail(struct monitor *m, struct dink_err *err)
+{
+	if (m->status == MON_STOPPING)
+		return;
+	mon_trace(m, err->msg ? err->msg : "failed");
+	if (!m->ready_told) {
+		struct json_object *msg = dink_json_new();
+		_cleanup_free_ char *text = dink_err_format(err);
+		while (text[0] && text[strlen(text) - 1] == '\n')
+			text[strlen(text) - 1] = '\0';
+		dink_json_set_bool(msg, "ok", false);
+		dink_json_set_str(msg, "error", text);
+		dink_json_set_int(msg, "errno", err->errnum);
+		tell_creator(m, msg);
+	}
+	m->status = MON_STOPPING;
+	m->exit_status = STATUS_KILLED;
+	m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
+}
+
+static void fail_with(struct monitor *m, struct json_object *msg, const char *what)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	if (m->status == MON_STOPPING)
+		return;
+	/* the agent's words as they are: engines look for "not found" in them */
+	if (msg)
+		dink_err_set(&err, DINK_E_CHILD, 0, "%s", dink_json_str_or(msg, "error", what));
+	else
+		dink_err_set(&err, DINK_E_CHILD, 0, "%s: the guest is gone", what);
+	mon_fail(m, &err);
+}
+
+/* --- signals for the workload --- */
+
+static void kill_overdue(void *ctx)
+{
+	struct monitor *m = ctx;
+
+	m->kill_timer = NULL;
+	if (m->status == MON_STOPPING)
+		return;
+	mon_trace(m, "SIGKILL not answered: ending the VM");
+	m->status = MON_STOPPING;
+	m->exit_status = STATUS_KILLED;
+	end_now(m);
+}
+
+static void take_kill(void *ctx, _unused_ struct json_object *msg)
+{
+	struct monitor *m = ctx;
+
+	if (!m->kill_timer || !msg)
+		return;
+	dink_source_remove(m->kill_timer);
+	m->kill_timer = dink_loop_after(m->loop, KILL_EXIT_MS, kill_overdue, m);
+}
+
+void mon_signal(struct monitor *m, const char *exec, int sig, bool all)
+{
+	if (!exec && m->status <= MON_CREATED) {
+		if (sig == SIGKILL || sig == SIGTERM || sig == SIGINT || sig == SIGQUIT ||
+		    sig == SIGHUP)
+			mon_finish(m, 128 + sig);
+		return;
+	}
+	if (!m->chan || m->status == MON_STOPPING)
+		return;
+	struct json_object *msg = dink_json_new();
+	dink_json_set_str(msg, "op", "signal");
+	dink_json_set_int(msg, "signal", sig);
+	if (exec)
+		dink_json_set_str(msg, "exec", exec);
+	if (all)
+		dink_json_set_bool(msg, "all", true);
+	bool deadly = sig == SIGKILL && !exec;
+	if (deadly && !m->kill_timer)
+		m->kill_timer = dink_loop_after(m->loop, KILL_ANSWER_MS, kill_overdue, m);
+	dink_chan_request(m->chan, msg, deadly ? take_kill : NULL, m);
+}
+
+static void send_size(struct monitor *m)
+{
+	struct winsize ws;
+
+	if (!m->terminal || !m->chan || !m->guest_created ||
+	    ioctl(m->stdio[0], TIOCGWINSZ, &ws) < 0 || ws.ws_row == 0)
+		return;
+	struct json_object *msg = dink_json_new();
+	dink_json_set_str(msg, "op", "resize");
+	dink_json_set_int(msg, "rows", ws.ws_row);
+	dink_json_set_int(msg, "columns", ws.ws_col);
+	dink_chan_request(m->chan, msg, NULL, NULL);
+}
+
+static void read_signal(void *ctx, int fd, _unused_ uint32_t events)
+{
+	struct monitor *m = ctx;
+	struct signalfd_siginfo si;
+
+	while (read(fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGCHLD)
+			continue; /* our own are seen by pidfd; a stray one is reaped at our end */
+		if (si.ssi_signo == SIGWINCH && m->terminal)
+			send_size(m);
+		else
+			mon_signal(m, NULL, (int)si.ssi_signo, false);
+	}
+}
+
+static int watch_signals(struct monitor *m, struct dink_err *err)
+{
+	sigset_t set;
+
+	sigfillset(&set);
+	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		sigdelset(&set, own[i]);
+	signal(SIGPIPE, SIG_IGN);
+	sigdelset(&set, SIGPIPE);
+	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
+		return dink_err_set(err, DINK_E_BUG, errno, "block signals");
+	m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (m->signal_fd < 0 || !dink_loop_add(m->loop, m->signal_fd, EPOLLIN, read_signal, m))
+		return dink_err_set(err, DINK_E_HOST, errno, "watch signals");
+	return 0;
+}
+
+/* --- from hello to created --- */
+
+static void take_create(void *ctx, struct json_object *msg)
+{
+	struct monitor *m = ctx;
+
+	if (m->status != MON_BOOTING)
+		return;
+	if (!msg || !dink_json_bool_or(msg, "ok", false)) {
+		fail_with(m, msg, "creating the container in the guest");
+		return;
+	}
+	mon_trace(m, "created");
+	m->guest_created = true;
+	m->status = MON_CREATED;
+	dink_source_remove(TAKE_PTR(m->boot_timer));
+	send_size(m);
+	struct json_object *ok = dink_json_new();
+	dink_json_set_bool(ok, "ok", true);
+	tell_creator(m, ok);
+}
+
+static void stream_done(void *ctx, _unused_ uint32_t id)
+{
+	struct monitor *m = ctx;
+
+	m->waiting_streams--;
+	if (m->waiting_streams == 0 && m->exit_status >= 0) {
+		mon_trace(m, "drained");
+		mon_finish(m, m->exit_status);
+	}
+}
+
+static void stdin_done(_unused_ void *ctx, _unused_ uint32_t id)
+{
+}
+
+static void tie_streams(struct monitor *m, struct json_object *msg)
+{
+	static const char *const names[] = {"in", "out", "err"};
+
+	if (m->terminal) {
+		m->streams[0] = m->streams[1] = dink_chan_new_stream(m->chan);
+		m->waiting_streams = 1;
+		int in = fcntl(m->stdio[0], F_DUPFD_CLOEXEC, 10);
+		int out = fcntl(m->stdio[0], F_DUPFD_CLOEXEC, 10);
+		dink_chan_stream(m->chan, m->streams[0], in, out, stream_done, m);
+	} else {
+		m->waiting_streams = 2;
+		for (int i = 0; i < 3; i++)
+			m->streams[i] = dink_chan_new_stream(m->chan);
+		dink_chan_stream(m->chan, m->streams[0], -1, TAKE_FD(m->stdio[0]), stdin_done, m);
+		dink_chan_stream(m->chan, m->streams[1], TAKE_FD(m->stdio[1]), -1, stream_done, m);
+		dink_chan_stream(m->chan, m->streams[2], TAKE_FD(m->stdio[2]), -1, stream_done, m);
+	}
+	for (int i = 0; i < 3; i++)
+		dink_json_set_int(msg, names[i], m->streams[i]);
+}
+
+static void create_in_guest(struct monitor *m)
+{
+	if (!m->setup_done || !m->hooks_done || m->status != MON_BOOTING)
+		return;
+	struct json_object *msg = dink_json_new();
+	dink_json_set_str(msg, "op", "create");
+	dink_json_set(msg, "config", json_object_get(dink_json_get(m->plan, "create")));
+	dink_json_set_bool(msg, "terminal", m->terminal);
+	tie_streams(m, msg);
+	dink_chan_request(m->chan, msg, take_create, m);
+}
+
+static void take_setup(void *ctx, struct json_object *msg)
+{
+	struct monitor *m = ctx;
+
+	if (m->status != MON_BOOTING)
+		return;
+	if (!msg || !dink_json_bool_or(msg, "ok", false)) {
+		fail_with(m, msg, "setting up the guest");
+		return;
+	}
+	mon_trace(m, "guest is set up");
+	m->setup_done = true;
+	create_in_guest(m);
+}
+
+static void take_hello(struct monitor *m, struct json_object *event)
+{
+	if (m->status != MON_BOOTING || m->setup_done)
+		return;
+	mon_trace(m, "hello");
+	int64_t version = dink_json_int_or(event, "version", 0);
+	if (version != DINK_PROTO_VERSION) {
+		_cleanup_(dink_err_clear) struct dink_err err = {};
+		dink_err_set(&err, DINK_E_HOST, EPROTO,
+			     "the guest's agent speaks protocol %lld, this dink-vm %d",
+			     (long long)version, DINK_PROTO_VERSION);
+		mon_fail(m, &err);
+		return;
+	}
+	struct json_object *msg = json_object_get(dink_json_get(m->plan, "setup"));
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	dink_json_set_int(msg, "time_ns", (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+	dink_chan_request(m->chan, msg, take_setup, m);
+}
+
+static void take_exit(struct monitor *m, struct json_object *event)
+{
+	int status = (int)dink_json_int_or(event, "status", 255) & 0xff;
+	const char *exec = dink_json_str_or(event, "exec", NULL);
+
+	if (exec) {
+		mon_exec_exited(m, exec, status);
+		return;
+	}
+	if (m->status == MON_STOPPING || !m->guest_created)
+		return;
+	mon_trace(m, "exited");
+	dink_source_remove(TAKE_PTR(m->kill_timer));
+	m->exit_status = status;
+	if (m->waiting_streams == 0)
+		mon_finish(m, status);
+}
+
+static void on_event(void *ctx, struct json_object *event)
+{
+	struct monitor *m = ctx;
+	const char *name = dink_json_str_or(event, "event", "");
+
+	if (STREQ(name, "hello"))
+		take_hello(m, event);
+	else if (STREQ(name, "exit"))
+		take_exit(m, event);
+	else if (STREQ(name, "log"))
+		mon_trace(m, dink_json_str_or(event, "text", ""));
+}
+
+static void on_closed(void *ctx, const char *why)
+{
+	struct monitor *m = ctx;
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	mon_trace(m, why);
+	if (m->status == MON_STOPPING)
+		return;
+	/* QEMU's own end says more: give its pidfd the first word */
+	if (m->qemu.pid > 0) {
+		int status = 0;
+		usleep(20000);
+		if (waitpid(m->qemu.pid, &status, WNOHANG | WNOWAIT) == m->qemu.pid)
+			return;
+	}
+	dink_err_set(&err, DINK_E_CHILD, 0, "the channel to the guest broke: %s", why);
+	mon_fail(m, &err);
+}
+
+extern const struct dink_chan_ops mon_chan_ops;
+const struct dink_chan_ops mon_chan_ops = {.on_event = on_event, .on_closed = on_closed};
+
+static void qmp_ready(void *ctx)
+{
+	mon_trace(ctx, "QEMU answers");
+}
+
+static void qmp_event(void *ctx, const char *name, _unused_ struct json_object *data)
+{
+	struct monitor *m = ctx;
+
+	mon_trace(m, name);
+	if (STREQ(name, "GUEST_PANICKED") && m->status != MON_STOPPING) {
+		_cleanup_(dink_err_clear) struct dink_err err = {};
+		dink_err_set(&err, DINK_E_CHILD, 0,
+			     "the guest's kernel panicked: see %s/console.log", m->dir);
+		mon_fail(m, &err);
+	}
+}
+
+extern const struct dink_qmp_ops mon_qmp_ops;
+const struct dink_qmp_ops mon_qmp_ops = {.on_ready = qmp_ready, .on_event = qmp_event};
+
+/* --- the creator --- */
+
+static void read_sync(void *ctx, int fd, _unused_ uint32_t events)
+{
+	struct monitor *m = ctx;
+	char buf[512];
+	ssize_t n = recv(fd, buf, sizeof(buf), 0);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		/* the creator died before it had an answer: nobody knows of us */
+		_cleanup_(dink_err_clear) struct dink_err err = {};
+		dink_source_remove(TAKE_PTR(m->sync_source));
+		dink_err_set(&err, DINK_E_CHILD, 0, "the creator is gone");
+		mon_fail(m, &err);
+		return;
+	}
+	dink_str_addn(&m->sync_in, buf, (size_t)n);
+	if (strchr(m->sync_in.s, '\n')) {
+		mon_trace(m, "hooks are done");
+		m->hooks_done = true;
+		create_in_guest(m);
+	}
+}
+
+static void boot_overdue(void *ctx)
+{
+	struct monitor *m = ctx;
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	m->boot_timer = NULL;
+	mon_drain_logs(m);
+	dink_err_set(&err, DINK_E_CHILD, ETIMEDOUT, "the guest did not start within %d s",
+		     BOOT_TIMEOUT_MS / 1000);
+	dink_err_detail(&err, m->console.tail);
+	mon_fail(m, &err);
+}
+
+static int read_plan(struct monitor *m, struct dink_err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	if (lseek(DINK_MONITOR_PLAN_FD, 0, SEEK_SET) < 0)
+		return dink_err_set(err, DINK_E_USAGE, errno,
+				    "the monitor is started by create only");
+	int r = dink_fd_read_all(DINK_MONITOR_PLAN_FD, PLAN_MAX, &text, &len, err);
+	if (r == 0)
+		r = dink_json_parse(text, len, "the monitor's plan", &m->plan, err);
+	close(DINK_MONITOR_PLAN_FD);
+	if (r < 0)
+		return r;
+	m->dir = dink_json_str_or(m->plan, "dir", "");
+	m->terminal = dink_json_bool_or(m->plan, "terminal", false);
+	return 0;
+}
+
+/* The container's stdio moves out of the way; ours is nothing. */
+static int take_stdio(struct monitor *m, struct dink_err *err)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open /dev/null");
+	for (int i = 0; i < 3; i++) {
+		m->stdio[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
+		if (m->stdio[i] < 0 || dup2(null, i) < 0)
+			return dink_err_set(err, DINK_E_HOST, errno, "take over descriptor %d", i);
+	}
+	close(null);
+	if (m->terminal && ioctl(m->stdio[0], TIOCSCTTY, 0) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make the terminal ours");
+	return 0;
+}
+
+static int begin(struct monitor *m, struct dink_err *err)
+{
+	m->loop = dink_loop_new();
+	if (!m->loop)
+		return dink_err_set(err, DINK_E_HOST, errno, "make an epoll loop");
+	m->sync_source = dink_loop_add(m->loop, m->sync_fd, EPOLLIN, read_sync, m);
+	m->boot_timer = dink_loop_after(m->loop, BOOT_TIMEOUT_MS, boot_overdue, m);
+	int r = read_plan(m, err);
+	if (r == 0)
+		r = take_stdio(m, err);
+	if (r == 0)
+		r = watch_signals(m, err);
+	if (r == 0)
+		r = mon_boot(m, err);
+	if (r == 0)
+		r = mon_listen(m, err);
+	mon_trace(m, "QEMU and virtiofsd started");
+	return r;
+}
+
+int dink_monitor_run(void)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	struct monitor m = {
+		.sync_fd = DINK_MONITOR_SYNC_FD,
+		.exit_status = -1,
+		.control_fd = -1,
+		.born_ms = (int64_t)dink_now_ms(),
+	};
+
+	close_range(DINK_MONITOR_SYNC_FD + 1, ~0U, 0);
+	if (fcntl(m.sync_fd, F_SETFD, FD_CLOEXEC) < 0 ||
+	    fcntl(m.sync_fd, F_SETFL, O_NONBLOCK) < 0) {
+		dprintf(2, "dink-vm: the monitor is started by create only\n");
+		return 1;
+	}
+	int status;
+	if (begin(&m, &err) < 0) {
+		mon_fail(&m, &err);
+		status = 1;
+	} else {
+		status = dink_loop_run(m.loop);
+	}
+	/* PID 1 of its namespace: all that is left in it ends with us; the kernel frees the rest */
+	mon_close_clients(&m);
+	return status;
+}

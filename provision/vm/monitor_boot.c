@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The share tree, virtiofsd and QEMU. Both programs are started before anything is waited for:
+ * virtiofsd is ready long before the guest's kernel looks for it.
+ */
+#include "provision/base/file.h"
+#include "provision/net/tap.h"
+#include "provision/vm/monitor_internal.h"
+#include "provision/vm/proto.h"
+#include "provision/vm/qemu.h"
+#include "provision/vm/virtiofs.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+enum { LOG_MAX = 256 << 10 };
+
+static void read_log(void *ctx, int fd, _unused_ uint32_t events)
+{
+	struct mon_log *l = ctx;
+	char buf[4096];
+	ssize_t n = read(fd, buf, sizeof(buf));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		dink_source_remove(TAKE_PTR(l->source));
+		return;
+	}
+	if (l->written < LOG_MAX && dink_fd_write_all(l->out, buf, (size_t)n) == 0)
+		l->written += (size_t)n;
+	/* the end of it goes into error messages */
+	size_t take = (size_t)n < sizeof(l->tail) - 1 ? (size_t)n : sizeof(l->tail) - 1;
+	size_t keep =
+		l->tail_len + take < sizeof(l->tail) ? l->tail_len : sizeof(l->tail) - 1 - take;
+	memmove(l->tail, l->tail + l->tail_len - keep, keep);
+	memcpy(l->tail + keep, buf + n - take, take);
+	l->tail_len = keep + take;
+	l->tail[l->tail_len] = '\0';
+}
+
+void mon_drain_logs(struct monitor *m)
+{
+	struct mon_log *logs[] = {&m->log, &m->console};
+
+	for (size_t i = 0; i < ARRAY_SIZE(logs); i++) {
+		for (int k = 0; k < 16 && logs[i]->source; k++)
+			read_log(logs[i], logs[i]->in, 0);
+	}
+}
+
+static int open_log(struct monitor *m, struct mon_log *l, const char *name, int in,
+		    struct dink_err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", m->dir, name);
+
+	l->in = in;
+	l->out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (l->out < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open %s", path);
+	if (fcntl(in, F_SETFL, O_NONBLOCK) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make %s non-blocking", name);
+	l->source = dink_loop_add(m->loop, in, EPOLLIN, read_log, l);
+	return l->source ? 0 : dink_err_set(err, DINK_E_HOST, errno, "watch %s", name);
+}
+
+static void see_death(void *ctx, _unused_ int fd, _unused_ uint32_t events);
+
+struct death {
+	struct monitor *m;
+	struct mon_child *child;
+};
+
+static void see_death(void *ctx, _unused_ int fd, _unused_ uint32_t events)
+{
+	struct death *d = ctx;
+	struct monitor *m = d->m;
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	const char *name = d->child->name;
+	int status = 0;
+
+	dink_source_remove(TAKE_PTR(d->child->source));
+	waitpid(d->child->pid, &status, WNOHANG);
+	d->child->pid = 0;
+	mon_trace(m, name);
+	if (m->status == MON_STOPPING) {
+		if (d->child == &m->qemu)
+			dink_loop_quit(m->loop, m->exit_status);
+		return;
+	}
+	mon_drain_logs(m);
+	if (WIFSIGNALED(status))
+		dink_err_set(&err, DINK_E_CHILD, 0, "%s was killed by signal %d", name,
+			     WTERMSIG(status));
+	else
+		dink_err_set(&err, DINK_E_CHILD, 0, "%s exited %d%s%s", name, WEXITSTATUS(status),
+			     m->log.tail_len ? ": " : "", m->log.tail);
+	mon_fail(m, &err);
+}
+
+/* QEMU gets its files as descriptors: it needs no capability at all. */
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
+	    syscall(SYS_capset, &h, none) < 0) {
+		static const char text[] = "cannot drop capabilities\n";
+		(void)!write(2, text, sizeof(text) - 1);
+		_exit(126);
+	}
+}
+
+static _noreturn_ void exec_child(const struct dink_strv *argv, const int *fds, int n_fds,
+				  int log_fd, bool unprivileged)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	int null = open("/dev/null", O_RDWR);
+	if (null < 0 || dup2(null, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
+		_exit(126);
+	for (int i = 0; i < n_fds; i++) {
+		if (fcntl(fds[i], F_SETFD, 0) < 0)
+			_exit(126);
+	}
+	if (unprivileged)
+		drop_capabilities();
+	execv(argv->v[0], argv->v);
+	dprintf(2, "execute %s: %s\n", argv->v[0], strerror(errno));
+	_exit(127);
+}
+
+static int spawn(struct monitor *m, struct mon_child *child, const char *name,
+		 const struct dink_strv *argv, const int *fds, int n_fds, int log_fd,
+		 bool unprivileged, struct dink_err *err)
+{
+	child->name = name;
+	child->pid = fork();
+	if (child->pid < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "fork for %s", name);
+	if (child->pid == 0)
+		exec_child(argv, fds, n_fds, log_fd, unprivileged);
+	child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+	if (child->pidfd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "watch %s", name);
+	struct death *d = xcalloc(1, sizeof(*d)); /* lives as long as the process */
+	*d = (struct death){m, child};
+	child->source = dink_loop_add(m->loop, child->pidfd, EPOLLIN, see_death, d);
+	return child->source ? 0 : dink_err_set(err, DINK_E_HOST, errno, "watch %s", name);
+}
+
+static int make_share(struct monitor *m, const char *dir, struct dink_err *err)
+{
+	const char *rootfs = dink_json_str_or(m->plan, "rootfs", NULL);
+	struct json_object *shares = dink_json_get(m->plan, "shares");
+	int r = dink_share_begin(dir, err);
+
+	if (r == 0 && rootfs)
+		r = dink_share_bind(dir, "rootfs", rootfs,
+				    dink_json_bool_or(m->plan, "root_readonly", false), true, err);
+	for (size_t i = 0; r == 0 && i < json_object_array_length(shares); i++) {
+		struct json_object *s = json_object_array_get_idx(shares, i);
+		_cleanup_free_ char *rel = xasprintf("mounts/%zu", i);
+		r = dink_share_bind(dir, rel, dink_json_str_or(s, "source", ""),
+				    dink_json_bool_or(s, "readonly", false),
+				    dink_json_bool_or(s, "recursive", false), err);
+	}
+	return r < 0 ? r : dink_share_end(dir, err);
+}
+
+/* A connected socket for QEMU; virtiofsd listens on the other side. */
+static int start_virtiofsd(struct monitor *m, int log_fd, int *ret_fd, struct dink_err *err)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/share", m->dir);
+	_cleanup_free_ char *sock = xasprintf("%s/virtiofs.sock", m->dir);
+	_cleanup_strv_ struct dink_strv argv = {};
+	_cleanup_close_ int listener = -1, fd = -1;
+	bool rust = false;
+	_cleanup_free_ char *program = dink_virtiofsd_find(&rust);
+
+	if (!program) {
+		dink_err_set(err, DINK_E_HOST, ENOENT, "virtiofsd");
+		return dink_err_hint(err,
+				     "apt-get install qemu-system-common (Debian 12) or virtiofsd");
+	}
+	int r = make_share(m, dir, err);
+	if (r == 0)
+		r = dink_unix_listen(sock, 0600, &listener, err);
+	if (r == 0)
+		r = dink_unix_connect(sock, &fd, err);
+	if (r < 0)
+		return r;
+	dink_virtiofsd_argv(program, rust, dir, listener, &argv);
+	r = spawn(m, &m->virtiofsd, "virtiofsd", &argv, &listener, 1, log_fd, false, err);
+	if (r < 0)
+		return r;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int make_pair(int ret[2], struct dink_err *err)
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make a socket pair");
+	return 0;
+}
+
+static int open_taps(struct monitor *m, struct dink_qemu_opts *o, struct dink_err *err)
+{
+	int want = dink_links_count(err);
+
+	if (want < 0)
+		return want;
+	if (want == 0) {
+		/* the engine may move a link in before start: without /dev/net/tun, do without */
+		if (access("/dev/net/tun", R_OK | W_OK) < 0)
+			return 0;
+		want = 1;
+	}
+	for (; o->n_taps < want; o->n_taps++) {
+		int r = dink_tap_open(o->n_taps, &o->taps[o->n_taps], err);
+		if (r < 0)
+			return r;
+	}
+	m->n_nics = o->n_taps;
+	return 0;
+}
+
+/* Disks are opened here and handed over, so that QEMU needs no right to the file itself. */
+static int open_disks(struct monitor *m, struct dink_qemu_opts *o, struct dink_err *err)
+{
+	struct json_object *disks = dink_json_get(m->plan, "disks");
+
+	for (size_t i = 0; i < json_object_array_length(disks) && i < DINK_QEMU_DISKS_MAX; i++) {
+		struct json_object *d = json_object_array_get_idx(disks, i);
+		const char *path = dink_json_str_or(d, "source", "");
+		bool ro = dink_json_bool_or(d, "readonly", false);
+		int fd = open(path, (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+		if (fd < 0)
+			return dink_err_set(err, DINK_E_HOST, errno, "open the disk %s", path);
+		o->disks[o->n_disks++] = (struct dink_qemu_disk){
+			.fd = fd,
+			.serial = dink_json_str_or(d, "serial", ""),
+			.readonly = ro,
+		};
+	}
+	return 0;
+}
+
+static int start_qemu(struct monitor *m, struct dink_qemu_opts *o, int log_fd, struct dink_err *err)
+{
+	_cleanup_strv_ struct dink_strv argv = {};
+	int fds[4 + DINK_QEMU_NICS_MAX + DINK_QEMU_DISKS_MAX], n = 0;
+	int r = dink_qemu_argv(o, &argv, err);
+
+	if (r < 0)
+		return r;
+	fds[n++] = o->channel_fd;
+	fds[n++] = o->qmp_fd;
+	fds[n++] = o->console_fd;
+	if (o->share_fd >= 0)
+		fds[n++] = o->share_fd;
+	for (int i = 0; i < o->n_taps; i++)
+		fds[n++] = o->taps[i];
+	for (int i = 0; i < o->n_disks; i++)
+		fds[n++] = o->disks[i].fd;
+	r = spawn(m, &m->qemu, "QEMU", &argv, fds, n, log_fd, true, err);
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+	return r;
+}
+
+static void fill_options(struct monitor *m, struct dink_qemu_opts *o)
+{
+	o->program = dink_json_str_or(m->plan, "qemu", "");
+	o->name = dink_json_str_or(m->plan, "id", "");
+	o->accel = dink_json_str_or(m->plan, "accel", "tcg");
+	o->cpu = dink_json_str_or(m->plan, "cpu", NULL);
+	o->kernel = dink_json_str_or(m->plan, "kernel", "");
+	o->initrd = dink_json_str_or(m->plan, "initrd", "");
+	o->append = dink_json_str_or(m->plan, "append", NULL);
+	o->memory_mib = (uint32_t)dink_json_int_or(m->plan, "memory_mib", 512);
+	o->cpus = (uint32_t)dink_json_int_or(m->plan, "cpus", 1);
+	o->share_tag = DINK_SHARE_TAG;
+	o->share_fd = -1;
+}
+
+extern const struct dink_qmp_ops mon_qmp_ops;
+extern const struct dink_chan_ops mon_chan_ops;
+
+int mon_boot(struct monitor *m, struct dink_err *err)
+{
+	struct dink_qemu_opts o = {};
+	int channel[2], qmp[2], console[2], log[2];
+	int r;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make a mount namespace");
+	if (pipe2(log, O_CLOEXEC) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make a pipe");
+	r = open_log(m, &m->log, "monitor.log", log[0], err);
+	if (r < 0)
+		return r;
+	fill_options(m, &o);
+	if (dink_json_str_or(m->plan, "rootfs", NULL) || dink_json_len(m->plan, "shares") > 0)
+		r = start_virtiofsd(m, log[1], &o.share_fd, err);
+	if (r == 0)
+		r = make_pair(channel, err);
+	if (r == 0)
+		r = make_pair(qmp, err);
+	if (r == 0)
+		r = make_pair(console, err);
+	if (r == 0)
+		r = open_taps(m, &o, err);
+	if (r == 0)
+		r = open_disks(m, &o, err);
+	if (r < 0)
+		return r;
+	o.channel_fd = channel[1];
+	o.qmp_fd = qmp[1];
+	o.console_fd = console[1];
+	r = open_log(m, &m->console, "console.log", console[0], err);
+	if (r == 0)
+		r = start_qemu(m, &o, log[1], err);
+	close(log[1]);
+	if (r < 0)
+		return r;
+	if (fcntl(channel[0], F_SETFL, O_NONBLOCK) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make the channel non-blocking");
+	m->qmp = dink_qmp_new(m->loop, qmp[0], &mon_qmp_ops, m);
+	m->chan = dink_chan_new(m->loop, channel[0], true, &mon_chan_ops, m);
+	return 0;
+}

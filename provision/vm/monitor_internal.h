@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shared between monitor.c (life of the container), monitor_boot.c (share tree, virtiofsd, QEMU)
+ * and monitor_ctl.c (control.sock).
+ */
+#pragma once
+
+#include "provision/base/err.h"
+#include "provision/base/json.h"
+#include "provision/base/loop.h"
+#include "provision/net/links.h"
+#include "provision/vm/chan.h"
+#include "provision/vm/qmp.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum mon_status { MON_BOOTING, MON_CREATED, MON_RUNNING, MON_PAUSED, MON_STOPPING };
+
+/* A program of ours: its death is seen through the pidfd. */
+struct mon_child {
+	const char *name;
+	pid_t pid;
+	int pidfd;
+	struct dink_source *source;
+};
+
+/* A file that the guest or QEMU fills: written up to a bound, the rest is read and dropped. */
+struct mon_log {
+	int in;
+	int out;
+	size_t written;
+	char tail[1024];
+	size_t tail_len;
+	struct dink_source *source;
+};
+
+struct monitor;
+
+/* One program beside the container's own, started by exec. */
+struct mon_exec {
+	struct monitor *m;
+	struct mon_exec *next;
+	struct mon_client *client; /* NULL once it hung up */
+	char *name;
+	uint32_t streams[3];
+	int waiting; /* streams whose end was not seen yet */
+	bool started; /* the guest said so; before that nothing it says of the exec counts */
+	bool exited;
+	int status;
+};
+
+struct mon_client {
+	struct monitor *m;
+	struct mon_client *next;
+	struct dink_source *source;
+	int fd;
+	struct dink_str in;
+	int fds[3];
+	int n_fds;
+	bool is_exec;
+	bool dead;
+	int pending; /* answers that are still to come: the struct has to live that long */
+};
+
+struct monitor {
+	struct dink_loop *loop;
+	struct json_object *plan;
+	const char *dir;
+	enum mon_status status;
+	bool terminal;
+	bool ready_told; /* the creator got its answer */
+	bool hooks_done;
+	bool setup_done;
+	bool guest_created;
+	int exit_status;
+	int sync_fd;
+	struct dink_source *sync_source;
+	struct dink_str sync_in;
+	int stdio[3];
+	int waiting_streams; /* the container's own */
+	uint32_t streams[3];
+	struct mon_child qemu, virtiofsd;
+	struct mon_log log, console;
+	struct dink_qmp *qmp;
+	struct dink_chan *chan;
+	int n_nics;
+	int control_fd;
+	struct mon_client *clients;
+	struct mon_exec *execs;
+	uint64_t exec_count;
+	struct dink_source *kill_timer, *boot_timer, *end_timer;
+	int signal_fd;
+	int64_t born_ms;
+};
+
+/* monitor.c */
+void mon_finish(struct monitor *m, int status);
+void mon_fail(struct monitor *m, struct dink_err *err);
+void mon_signal(struct monitor *m, const char *exec, int sig, bool all);
+void mon_trace(struct monitor *m, const char *what);
+
+/* monitor_boot.c */
+int mon_boot(struct monitor *m, struct dink_err *err) _must_check_;
+void mon_drain_logs(struct monitor *m);
+
+/* monitor_ctl.c */
+int mon_listen(struct monitor *m, struct dink_err *err) _must_check_;
+void mon_exec_exited(struct monitor *m, const char *name, int status);
+void mon_close_clients(struct monitor *m);

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "provision/vm/oci.h"
+
+#include "provision/base/file.h"
+#include "provision/vm/proto.h"
+
+#include <limits.h>
+#include <unistd.h>
+
+enum {
+	CONFIG_MAX = 4 << 20,
+	DEFAULT_MEMORY_MIB = 512,
+	/* kernel, initramfs and agent live beside the container's own limit */
+	GUEST_OVERHEAD_MIB = 96,
+	MIN_MEMORY_MIB = 160,
+	MAX_MEMORY_MIB = 1 << 20,
+};
+
+static int bad_config(struct dink_err *err, const char *what)
+{
+	return dink_err_set(err, DINK_E_USAGE, EINVAL, "config.json: %s", what);
+}
+
+static struct json_object *get_array(struct json_object *o, const char *path)
+{
+	struct json_object *a = dink_json_get(o, path);
+	return json_object_is_type(a, json_type_array) ? a : NULL;
+}
+
+static int check_strings(struct json_object *o, const char *path, bool need, struct dink_err *err)
+{
+	struct json_object *a = dink_json_get(o, path);
+	_cleanup_strv_ struct dink_strv sv = {};
+
+	if (!a && !need)
+		return 0;
+	if (!a || !dink_json_to_strv(a, &sv) || (need && sv.n == 0))
+		return dink_err_set(err, DINK_E_USAGE, EINVAL, "process.%s is no list of strings%s",
+				    path, need ? " with at least one" : "");
+	return 0;
+}
+
+int dink_oci_adapt_process(struct json_object *process, struct dink_err *err)
+{
+	if (!json_object_is_type(process, json_type_object))
+		return dink_err_set(err, DINK_E_USAGE, EINVAL, "process is no object");
+	int r = check_strings(process, "args", true, err);
+	if (r == 0)
+		r = check_strings(process, "env", false, err);
+	if (r < 0)
+		return r;
+	if (dink_json_str_or(process, "cwd", "")[0] != '/')
+		return dink_err_set(err, DINK_E_USAGE, EINVAL, "process.cwd is no absolute path");
+	/* the guest's kernel has none of the host's security modules */
+	json_object_object_del(process, "apparmorProfile");
+	json_object_object_del(process, "selinuxLabel");
+	return 0;
+}
+
+void dink_oci_adapt_resources(struct json_object *resources)
+{
+	/* device numbers, huge pages and classes of the host; and what only cgroup v1 has */
+	static const char *const gone[] = {"blockIO", "hugepageLimits", "network",
+					   "rdma",    "intelRdt",	"unified"};
+	static const char *const memory[] = {"swap",	   "kernel",	       "kernelTCP",
+					     "swappiness", "disableOOMKiller", "useHierarchy"};
+	static const char *const cpu[] = {"cpus", "mems", "realtimePeriod", "realtimeRuntime"};
+
+	if (!json_object_is_type(resources, json_type_object))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
+		json_object_object_del(resources, gone[i]);
+	struct json_object *m = dink_json_get(resources, "memory");
+	for (size_t i = 0; json_object_is_type(m, json_type_object) && i < ARRAY_SIZE(memory); i++)
+		json_object_object_del(m, memory[i]);
+	/* 0 means "not asked" in what docker update sends */
+	static const char *const zero[] = {"memory.limit", "memory.reservation", "cpu.shares",
+					   "cpu.quota", "cpu.period"};
+	for (size_t i = 0; i < ARRAY_SIZE(zero); i++) {
+		const char *dot = strchr(zero[i], '.');
+		_cleanup_free_ char *group = xstrndup(zero[i], (size_t)(dot - zero[i]));
+		struct json_object *g = dink_json_get(resources, group);
+		if (json_object_is_type(g, json_type_object) &&
+		    dink_json_int_or(g, dot + 1, 0) == 0)
+			json_object_object_del(g, dot + 1);
+	}
+	struct json_object *c = dink_json_get(resources, "cpu");
+	for (size_t i = 0; json_object_is_type(c, json_type_object) && i < ARRAY_SIZE(cpu); i++)
+		json_object_object_del(c, cpu[i]);
+}
+
+/* Host network is refused, a path of the network's is joined by the host side, others are refused.
+ */
+static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
+{
+	struct json_object *old = get_array(o->config, "linux.namespaces");
+	struct json_object *linux_part = dink_json_get(o->config, "linux");
+	struct json_object *kept = json_object_new_array();
+	bool network = false;
+
+	for (size_t i = 0; old && i < json_object_array_length(old); i++) {
+		struct json_object *ns = json_object_array_get_idx(old, i);
+		const char *type = dink_json_str_or(ns, "type", "");
+		const char *path = dink_json_str_or(ns, "path", "");
+		if (STREQ(type, "network")) {
+			network = true;
+			if (path[0] && !o->netns)
+				o->netns = xstrdup(path);
+		} else if (path[0]) {
+			json_object_put(kept);
+			return dink_err_set(err, DINK_E_HOST, 0,
+					    "cannot join the %s namespace %s: a container in a VM "
+					    "has its own kernel",
+					    type, path);
+		} else if (!STREQ(type, "cgroup") && !STREQ(type, "time")) {
+			json_object_array_add(kept, json_object_get(ns));
+		}
+	}
+	if (!network) {
+		json_object_put(kept);
+		dink_err_set(err, DINK_E_HOST, 0,
+			     "host networking is not possible for a container in a VM");
+		return dink_err_hint(err, "use a bridge network, --network none or "
+					  "--network container:NAME");
+	}
+	struct json_object *cgroup = dink_json_new();
+	dink_json_set_str(cgroup, "type", "cgroup");
+	json_object_array_add(kept, cgroup);
+	dink_json_set(linux_part, "namespaces", kept);
+	return 0;
+}
+
+static int adapt_devices(struct dink_oci *o, struct dink_err *err)
+{
+	struct json_object *devices = get_array(o->config, "linux.devices");
+
+	for (size_t i = 0; devices && i < json_object_array_length(devices); i++) {
+		struct json_object *d = json_object_array_get_idx(devices, i);
+		if (!STREQ(dink_json_str_or(d, "type", ""), "b"))
+			continue;
+		dink_err_set(err, DINK_E_HOST, 0,
+			     "cannot give the block device %s to a VM as a device",
+			     dink_json_str_or(d, "path", "?"));
+		return dink_err_hint(err, "bind mount it (-v /dev/X:/where): the guest mounts the "
+					  "file system on it");
+	}
+	return 0;
+}
+
+static void set_size(struct dink_oci *o, const struct dink_oci_size *size)
+{
+	int64_t limit = dink_json_int_or(o->config, "linux.resources.memory.limit", 0);
+	int64_t quota = dink_json_int_or(o->config, "linux.resources.cpu.quota", 0);
+	int64_t period = dink_json_int_or(o->config, "linux.resources.cpu.period", 100000);
+	uint64_t mib = size && size->memory_bytes ? size->memory_bytes >> 20 : DEFAULT_MEMORY_MIB;
+	int64_t cpus = size && size->cpus ? size->cpus : 1;
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (limit > 0)
+		mib = ((uint64_t)limit >> 20) + GUEST_OVERHEAD_MIB;
+	if (mib < MIN_MEMORY_MIB)
+		mib = MIN_MEMORY_MIB;
+	if (mib > MAX_MEMORY_MIB)
+		mib = MAX_MEMORY_MIB;
+	if (quota > 0 && period > 0)
+		cpus = quota / period + (quota % period != 0);
+	if (cpus > online)
+		cpus = online;
+	o->memory_mib = (uint32_t)mib;
+	o->cpus = cpus < 1 ? 1 : (uint32_t)cpus;
+}
+
+static int check_shape(struct json_object *c, struct dink_err *err)
+{
+	if (!json_object_is_type(c, json_type_object))
+		return bad_config(err, "no object");
+	if (!dink_starts_with(dink_json_str_or(c, "ociVersion", ""), "1."))
+		return bad_config(err, "ociVersion is not 1.x");
+	if (!json_object_is_type(dink_json_get(c, "process"), json_type_object))
+		return bad_config(err, "no process");
+	if (!json_object_is_type(dink_json_get(c, "linux"), json_type_object))
+		return bad_config(err, "no linux section");
+	if (dink_json_str_or(c, "root.path", "")[0] == '\0')
+		return bad_config(err, "no root.path");
+	if (dink_json_len(c, "mounts") > DINK_OCI_MOUNTS_MAX)
+		return bad_config(err, "too many mounts");
+	return 0;
+}
+
+/* What belongs to the host's kernel or is done by the host side. */
+static void strip_host_parts(struct dink_oci *o)
+{
+	static const char *const gone[] = {"cgroupsPath", "mountLabel", "intelRdt", "personality"};
+	struct json_object *linux_part = dink_json_get(o->config, "linux");
+	struct json_object *h = dink_json_get(o->config, "hooks");
+	struct json_object *a = dink_json_get(o->config, "annotations");
+
+	if (json_object_is_type(h, json_type_object))
+		o->hooks = json_object_get(h);
+	if (json_object_is_type(a, json_type_object))
+		o->annotations = json_object_get(a);
+	json_object_object_del(o->config, "hooks");
+	json_object_object_del(o->config, "annotations");
+	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
+		json_object_object_del(linux_part, gone[i]);
+	dink_oci_adapt_resources(dink_json_get(linux_part, "resources"));
+}
+
+static int adapt_config(struct dink_oci *o, const struct dink_oci_size *size, struct dink_err *err)
+{
+	int r = check_shape(o->config, err);
+
+	if (r == 0)
+		r = dink_oci_adapt_process(dink_json_get(o->config, "process"), err);
+	if (r < 0)
+		return r;
+	o->terminal = dink_json_bool_or(o->config, "process.terminal", false);
+	o->hostname = xstrdup(dink_json_str_or(o->config, "hostname", ""));
+	o->root_readonly = dink_json_bool_or(o->config, "root.readonly", false);
+	const char *path = dink_json_str_or(o->config, "root.path", "");
+	o->rootfs = path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", o->bundle, path);
+	r = adapt_namespaces(o, err);
+	if (r == 0)
+		r = adapt_devices(o, err);
+	if (r == 0)
+		r = dink_oci_adapt_mounts(o, err);
+	if (r < 0)
+		return r;
+	set_size(o, size);
+	strip_host_parts(o);
+	if (o->block_root) {
+		free(TAKE_PTR(o->rootfs));
+		o->rootfs = NULL;
+	} else if (access(o->rootfs, F_OK) < 0) {
+		return dink_err_set(err, DINK_E_HOST, errno, "rootfs %s", o->rootfs);
+	}
+	return 0;
+}
+
+int dink_oci_adapt(struct json_object *config, const char *bundle, const struct dink_oci_size *size,
+		   struct dink_oci **ret, struct dink_err *err)
+{
+	_cleanup_(dink_oci_freep) struct dink_oci *o = xcalloc(1, sizeof(*o));
+
+	o->config = config;
+	o->bundle = xstrdup(bundle);
+	o->mounts = json_object_new_array();
+	int r = adapt_config(o, size, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(o);
+	return 0;
+}
+
+int dink_oci_load(const char *bundle, const struct dink_oci_size *size, struct dink_oci **ret,
+		  struct dink_err *err)
+{
+	char real[PATH_MAX];
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	if (!realpath(bundle, real))
+		return dink_err_set(err, DINK_E_USAGE, errno, "bundle %s", bundle);
+	_cleanup_free_ char *path = xasprintf("%s/config.json", real);
+	int r = dink_file_read(path, CONFIG_MAX, &text, &len, err);
+	if (r < 0)
+		return r;
+	struct json_object *config = NULL;
+	r = dink_json_parse(text, len, path, &config, err);
+	if (r < 0)
+		return r;
+	return dink_oci_adapt(config, real, size, ret, err);
+}
+
+void dink_oci_free(struct dink_oci *o)
+{
+	if (!o)
+		return;
+	json_object_put(o->config);
+	json_object_put(o->hooks);
+	json_object_put(o->annotations);
+	json_object_put(o->mounts);
+	free(o->bundle);
+	free(o->rootfs);
+	free(o->hostname);
+	free(o->netns);
+	for (size_t i = 0; i < o->n_shares; i++)
+		free(o->shares[i].source);
+	for (size_t i = 0; i < o->n_disks; i++) {
+		free(o->disks[i].source);
+		free(o->disks[i].serial);
+		free(o->disks[i].fstype);
+	}
+	free(o);
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "provision/vm/qemu.h"
+
+#include "provision/vm/proto.h"
+
+enum {
+	/* translated code kept: a kernel boot and a shell fit; more only costs page faults */
+	TB_SIZE_MIB = 64,
+};
+
+int dink_qopt_add(struct dink_str *opt, const char *key, const char *value)
+{
+	for (const unsigned char *c = (const unsigned char *)value; *c; c++) {
+		if (*c < 0x20 || *c == 0x7f)
+			return -EINVAL;
+	}
+	if (opt->len)
+		dink_str_addc(opt, ',');
+	if (key) {
+		dink_str_add(opt, key);
+		dink_str_addc(opt, '=');
+	}
+	for (const char *c = value; *c; c++) {
+		if (*c == ',')
+			dink_str_addc(opt, ',');
+		dink_str_addc(opt, *c);
+	}
+	return 0;
+}
+
+/* One option and its value, key by key; a bad value is remembered and refused at the end. */
+struct writer {
+	struct dink_strv *argv;
+	struct dink_str opt;
+	const char *bad;
+};
+
+static void put(struct writer *w, const char *key, const char *value)
+{
+	if (dink_qopt_add(&w->opt, key, value) < 0 && !w->bad)
+		w->bad = key ? key : "value";
+}
+
+static void putn(struct writer *w, const char *key, int64_t n)
+{
+	_cleanup_free_ char *s = xasprintf("%lld", (long long)n);
+	put(w, key, s);
+}
+
+static void flush(struct writer *w, const char *option)
+{
+	dink_strv_add(w->argv, option);
+	dink_strv_own(w->argv, dink_str_take(&w->opt));
+}
+
+static void write_machine(struct writer *w, const struct dink_qemu_opts *o)
+{
+	bool kvm = STREQ(o->accel, "kvm");
+
+	dink_strv_addl(w->argv, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		       NULL);
+	dink_strv_addl(w->argv, "-sandbox",
+		       "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		       NULL);
+	put(w, NULL, o->name);
+	flush(w, "-name");
+	put(w, NULL, "q35");
+	put(w, "memory-backend", "ram");
+	/* no devices that a container has no use for: each costs the guest a probe */
+	put(w, "vmport", "off");
+	put(w, "smbus", "off");
+	put(w, "sata", "off");
+	put(w, "usb", "off");
+	put(w, "graphics", "off");
+	put(w, "dump-guest-core", "off");
+	flush(w, "-machine");
+	put(w, NULL, o->accel);
+	if (!kvm) {
+		put(w, "thread", "multi");
+		putn(w, "tb-size", TB_SIZE_MIB);
+	}
+	flush(w, "-accel");
+	put(w, NULL, o->cpu ? o->cpu : kvm ? "host" : "qemu64");
+	flush(w, "-cpu");
+	putn(w, NULL, o->cpus);
+	flush(w, "-smp");
+	_cleanup_free_ char *mem = xasprintf("%uM", o->memory_mib);
+	put(w, NULL, mem);
+	flush(w, "-m");
+	put(w, NULL, o->share_fd >= 0 ? "memory-backend-memfd" : "memory-backend-ram");
+	put(w, "id", "ram");
+	put(w, "size", mem);
+	if (o->share_fd >= 0)
+		put(w, "share", "on");
+	flush(w, "-object");
+}
+
+static void write_kernel(struct writer *w, const struct dink_qemu_opts *o)
+{
+	_cleanup_str_ struct dink_str line = {};
+
+	/* -kernel, -initrd and -append take plain strings, not option lists */
+	dink_strv_addl(w->argv, "-kernel", o->kernel, "-initrd", o->initrd, NULL);
+	dink_str_add(&line, "quiet panic=-1 reboot=t mitigations=off nokaslr "
+			    "cgroup_no_v1=all random.trust_cpu=on rdinit=/init");
+	dink_str_add(&line, o->console_fd >= 0 ? " console=ttyS0" : " 8250.nr_uarts=0");
+	if (STREQ(o->accel, "tcg"))
+		dink_str_add(&line, " tsc=reliable no_timer_check lpj=1000000");
+	if (o->append)
+		dink_str_addf(&line, " %s", o->append);
+	dink_strv_add(w->argv, "-append");
+	dink_strv_own(w->argv, dink_str_take(&line));
+}
+
+static void write_socket(struct writer *w, const char *id, int fd)
+{
+	put(w, NULL, "socket");
+	put(w, "id", id);
+	putn(w, "fd", fd);
+	flush(w, "-chardev");
+}
+
+static void write_channel(struct writer *w, const struct dink_qemu_opts *o)
+{
+	write_socket(w, "qmp", o->qmp_fd);
+	put(w, NULL, "qmp");
+	put(w, "mode", "control");
+	flush(w, "-mon");
+	if (o->console_fd >= 0) {
+		write_socket(w, "console", o->console_fd);
+		put(w, NULL, "chardev:console");
+		flush(w, "-serial");
+	}
+	write_socket(w, "channel", o->channel_fd);
+	put(w, NULL, "virtio-serial-pci");
+	put(w, "max_ports", "2");
+	flush(w, "-device");
+	put(w, NULL, "virtserialport");
+	put(w, "chardev", "channel");
+	put(w, "name", DINK_PORT_NAME);
+	put(w, "nr", "1");
+	flush(w, "-device");
+	put(w, NULL, "rng-random");
+	put(w, "id", "rng");
+	put(w, "filename", "/dev/urandom");
+	flush(w, "-object");
+	put(w, NULL, "virtio-rng-pci");
+	put(w, "rng", "rng");
+	flush(w, "-device");
+}
+
+static void write_share(struct writer *w, const struct dink_qemu_opts *o)
+{
+	if (o->share_fd < 0)
+		return;
+	write_socket(w, "share", o->share_fd);
+	put(w, NULL, "vhost-user-fs-pci");
+	put(w, "chardev", "share");
+	put(w, "tag", o->share_tag);
+	put(w, "queue-size", "512");
+	flush(w, "-device");
+}
+
+static void write_nics(struct writer *w, const struct dink_qemu_opts *o)
+{
+	for (int i = 0; i < o->n_taps; i++) {
+		_cleanup_free_ char *id = xasprintf("net%d", i);
+		put(w, NULL, "tap");
+		put(w, "id", id);
+		putn(w, "fd", o->taps[i]);
+		flush(w, "-netdev");
+		put(w, NULL, "virtio-net-pci");
+		put(w, "netdev", id);
+		put(w, "romfile", "");
+		/* the order of PCI slots is the order of "index" on the channel */
+		_cleanup_free_ char *slot = xasprintf("%#x", 0x10 + i);
+		put(w, "addr", slot);
+		flush(w, "-device");
+	}
+}
+
+static void write_disks(struct writer *w, const struct dink_qemu_opts *o)
+{
+	for (int i = 0; i < o->n_disks; i++) {
+		const struct dink_qemu_disk *d = &o->disks[i];
+		_cleanup_free_ char *id = xasprintf("disk%d", i);
+		putn(w, "fd", d->fd);
+		putn(w, "set", i + 1);
+		flush(w, "-add-fd");
+		put(w, "if", "none");
+		put(w, "id", id);
+		put(w, "format", "raw");
+		put(w, "cache", "writeback");
+		put(w, "discard", "unmap");
+		put(w, "readonly", d->readonly ? "on" : "off");
+		_cleanup_free_ char *file = xasprintf("/dev/fdset/%d", i + 1);
+		put(w, "file", file);
+		flush(w, "-drive");
+		put(w, NULL, "virtio-blk-pci");
+		put(w, "drive", id);
+		put(w, "serial", d->serial);
+		flush(w, "-device");
+	}
+}
+
+int dink_qemu_argv(const struct dink_qemu_opts *o, struct dink_strv *ret, struct dink_err *err)
+{
+	struct writer w = {.argv = ret};
+
+	dink_strv_add(ret, o->program);
+	write_machine(&w, o);
+	write_kernel(&w, o);
+	write_channel(&w, o);
+	write_share(&w, o);
+	write_nics(&w, o);
+	write_disks(&w, o);
+	dink_str_clear(&w.opt);
+	if (w.bad)
+		return dink_err_set(err, DINK_E_USAGE, EINVAL,
+				    "a control character in QEMU's option \"%s\"", w.bad);
+	return 0;
+}
