@@ -27,3 +27,6 @@ const char *dink_run_dir(void);
 char *dink_data_file(const char *rel);
 /* dink_program_dir() - the folder of /proc/self/exe; borrowed */
 const char *dink_program_dir(void);
+
+/* Where the guest folder (provision/vm/guest.h) is mounted in layers that start VMs. */
+#define DINK_GUEST_IN_LAYER "/usr/lib/dink/guest"

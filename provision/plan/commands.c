@@ -2,7 +2,7 @@
 /* Subnets of the daemons' bridges, and the argv and environment of each layer's PID 1. */
 #include "provision/plan/internal.h"
 
-#include "provision/vm/guest.h"
+#include "provision/base/dirs.h"
 
 #define TINI	   "/usr/bin/tini"
 #define LAYER_INIT "/usr/local/sbin/layer-init"

@@ -10,9 +10,9 @@
  */
 #pragma once
 
+#include "provision/base/dirs.h"
 #include "provision/base/err.h"
 
-#define DINK_GUEST_IN_LAYER "/usr/lib/dink/guest"
 
 /*
  * dink_initramfs_write() - a newc cpio: dink-agent as /init, crun and the libraries it links,
