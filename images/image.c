@@ -222,7 +222,7 @@ static int no_docker_archive(int fd, const char *path, struct dink_err *err)
 	size_t n;
 	bool oci = read_member(fd, path, "oci-layout", &layout, &n, &ignored) == 0;
 
-	dink_err_set(err, DINK_E_HOST, EINVAL, "%s is %s", path,
+	dink_err_set(err, DINK_E_HOST, 0, "%s is %s", path,
 		     oci ? "an OCI archive, which Docker 20.10 cannot load"
 			 : "no docker archive: it has no manifest.json");
 	return oci ? dink_err_hint(err, "skopeo copy oci-archive:%s docker-archive:%s.docker", path,
@@ -253,7 +253,7 @@ int dink_archive_identify(const char *path, char **ret_id, char **ret_ref, struc
 			? json_object_array_get_idx(o, 0)
 			: NULL;
 	if (!first)
-		return dink_err_set(err, DINK_E_HOST, EINVAL, "%s does not hold exactly one image",
+		return dink_err_set(err, DINK_E_HOST, 0, "%s does not hold exactly one image",
 				    path);
 	e = dink_json_need_str(first, "manifest.json", "Config", &config_name, err);
 	if (e == 0) {

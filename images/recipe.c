@@ -21,7 +21,7 @@ static int wrong(const struct place *at, const char *value, const char *msg, str
 {
 	uint32_t col = value ? (uint32_t)(value - at->text) + 1 : 1;
 
-	dink_err_set(err, DINK_E_SCENARIO, EINVAL, "%s", msg);
+	dink_err_set(err, DINK_E_SCENARIO, 0, "%s", msg);
 	dink_err_at(err, at->file, at->line, col, 0, at->text);
 	return -EINVAL;
 }
@@ -160,7 +160,7 @@ int dink_recipe_parse(const char *file, char *text, struct dink_recipe *ret, str
 		e = take_line(&at, key, colon + 1 + strspn(colon + 1, " \t"), &r, err);
 	}
 	if (e == 0 && !r.suite)
-		e = dink_err_set(err, DINK_E_SCENARIO, EINVAL, "%s: no 'suite:' is given", file);
+		e = dink_err_set(err, DINK_E_SCENARIO, 0, "%s: no 'suite:' is given", file);
 	if (e < 0) {
 		dink_recipe_clear(&r);
 		return e;
@@ -192,7 +192,7 @@ static int list_files(const char *dir, const char *rel, int depth, struct dink_s
 		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return dink_err_set(err, DINK_E_HOST, errno, "stat %s/%s", dir, sub);
 		if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
-			return dink_err_set(err, DINK_E_SCENARIO, EINVAL,
+			return dink_err_set(err, DINK_E_SCENARIO, 0,
 					    "%s/%s is neither file, folder nor link", dir, sub);
 		dink_strv_add(files, sub);
 		if (!S_ISDIR(st.st_mode))

@@ -70,7 +70,7 @@ int dink_tar_open(int fd, const char *what, struct dink_tar **ret, struct dink_e
 	if (fstat(fd, &st) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "stat %s", what);
 	if (!S_ISREG(st.st_mode))
-		return dink_err_set(err, DINK_E_USAGE, EINVAL, "%s is no regular file", what);
+		return dink_err_set(err, DINK_E_USAGE, 0, "%s is no regular file", what);
 	struct dink_tar *t = xcalloc(1, sizeof(*t));
 	t->fd = fd;
 	t->what = xstrdup(what);

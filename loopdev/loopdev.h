@@ -16,28 +16,37 @@ struct dink_disk_probe {
 	char *usage; /* "filesystem", "raid", "crypto" */
 	char *label;
 	char *uuid;
-	char *partition_table; /* "gpt", "dos" */
-	uint64_t size_bytes;      /* apparent */
+	char *partition_table;	  /* "gpt", "dos" */
+	bool ambiguous;		  /* there are other signatures beside `type`: do not touch */
+	uint64_t size_bytes;	  /* apparent */
 	uint64_t allocated_bytes; /* blocks really there */
 };
-int dink_disk_probe(const char *path, struct dink_disk_probe *ret, struct dink_err *err) _must_check_;
+int dink_disk_probe(const char *path, struct dink_disk_probe *ret,
+		    struct dink_err *err) _must_check_;
 void dink_disk_probe_clear(struct dink_disk_probe *p);
 
 struct dink_disk_make {
 	uint64_t size_bytes;
-	const char *filesystem;  /* "btrfs", "ext4" */
-	const char *label;       /* NULL = none */
-	const char *compression; /* "zstd", "lzo", "zlib", NULL: kept in the image's root as the btrfs
-				    compression property so that every mount uses it, or documented */
-	bool force;              /* overwrite a foreign signature */
+	const char *filesystem;	 /* "btrfs", "ext4" */
+	const char *label;	 /* NULL = none */
+	const char *compression; /* "zstd", "lzo", "zlib", NULL: checked here, applied by every
+				    mount (dink_disk_mount_options()): mkfs.btrfs 6.2 cannot
+				    store it */
+	bool force;		 /* overwrite a foreign signature */
 };
 /*
  * dink_disk_create() - sparse file + mkfs on the file (no loop device, no root needed)
  * An existing file with a signature is refused (DINK_E_BUSY, what was found) unless force; a
  * half-made file is removed on failure (made as PATH.partial, renamed).
  */
-int dink_disk_create(const char *path, const struct dink_disk_make *make, struct dink_err *err)
-	_must_check_;
+int dink_disk_create(const char *path, const struct dink_disk_make *make,
+		     struct dink_err *err) _must_check_;
+
+/*
+ * dink_disk_mount_options() - what to mount such a disk with ("noatime,compress=zstd:1"), on the
+ * host or in a guest. NULL if the filesystem has no such compression; static storage.
+ */
+const char *dink_disk_mount_options(const char *filesystem, const char *compression);
 
 /* A loop device by identity: device number, disk sequence number (LOOP_CONFIGURE kernel >= 5.8,
  * BLKGETDISKSEQ >= 5.15) and the inode behind it. */
@@ -56,6 +65,8 @@ int dink_loop_attach(const char *file, bool read_only, struct dink_loop_id *ret,
 		     struct dink_err *err) _must_check_;
 /* dink_loop_detach() - only if it is still that identity; gone already is success */
 int dink_loop_detach(const struct dink_loop_id *id, struct dink_err *err) _must_check_;
+/* dink_loop_is() - 1 if the device still is that identity (opened, if wanted), 0 if not, -errno */
+int dink_loop_is(const struct dink_loop_id *id, int *ret_fd);
 /* dink_loop_find() - loop devices whose backing file is this inode; returns how many (max n) */
 int dink_loop_find(const char *file, struct dink_loop_id *ret, size_t n);
 struct json_object *dink_loop_id_to_json(const struct dink_loop_id *id);
@@ -65,5 +76,5 @@ int dink_loop_id_from_json(struct json_object *o, struct dink_loop_id *ret, stru
 int dink_disk_mount(const char *file, const char *target, const char *options, bool read_only,
 		    struct dink_loop_id *ret, struct dink_err *err) _must_check_;
 /* dink_disk_unmount() - unmount what is mounted at target if it is that loop device, and detach */
-int dink_disk_unmount(const char *target, const struct dink_loop_id *id, struct dink_err *err)
-	_must_check_;
+int dink_disk_unmount(const char *target, const struct dink_loop_id *id,
+		      struct dink_err *err) _must_check_;
