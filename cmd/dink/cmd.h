@@ -102,6 +102,8 @@ void cmd_print_overview(FILE *out);
 
 /* cmd_print_json() - to stdout, with a final newline; takes the object */
 void cmd_print_json(struct json_object *o);
+/* cmd_print_proof() - dink_instance_proof()'s list for people (up.c) */
+void cmd_print_proof(struct json_object *list);
 /* cmd_color() - whether stdout or stderr (fd) is a terminal and NO_COLOR is unset */
 bool cmd_color(int fd);
 

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/dink/cmd.h"
+#include "cmd/dink/steps_view.h"
+
+#include "provision/base/dirs.h"
+#include "provision/base/file.h"
+#include "provision/base/json.h"
+#include "provision/base/proc.h"
+#include "provision/plan/plan.h"
+#include "provision/step/instance.h"
+
+struct up_opts {
+	bool keep, shell, timings, wait;
+	uint64_t timeout_ms;
+};
+
+static const struct dink_opt up_options[] = {
+	{'k', "keep", DINK_OPT_FLAG, offsetof(struct up_opts, keep), NULL,
+	 "on failure leave what was made, to look at", DINK_COMPLETE_NONE},
+	{'s', "shell", DINK_OPT_FLAG, offsetof(struct up_opts, shell), NULL,
+	 "then a shell in the deepest layer; without a terminal, a proof from each level",
+	 DINK_COMPLETE_NONE},
+	{0, "timings", DINK_OPT_FLAG, offsetof(struct up_opts, timings), NULL,
+	 "show where the time went, step by step", DINK_COMPLETE_NONE},
+	{0, "timeout", DINK_OPT_DURATION, offsetof(struct up_opts, timeout_ms), "TIME",
+	 "how long to wait for each layer's engine (3m)", DINK_COMPLETE_NONE},
+	{0, "wait", DINK_OPT_FLAG, offsetof(struct up_opts, wait), NULL,
+	 "wait while another dink is at work on the instance", DINK_COMPLETE_NONE},
+	{},
+};
+
+static bool has_vm(struct dink_layer *const *layers, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (layers[i]->runtime == DINK_RUNTIME_DINK_VM ||
+		    layers[i]->runtime == DINK_RUNTIME_KATA ||
+		    has_vm(layers[i]->children, layers[i]->n_children))
+			return true;
+	return false;
+}
+
+static int make_plan(struct dink_args *args, const struct dink_scenario *s, struct dink_plan **ret,
+		     struct dink_err *err)
+{
+	_cleanup_(dink_facts_freep) struct dink_facts *f = NULL;
+	int r = dink_facts_probe(has_vm(s->layers, s->n_layers), &args->progress, &f, err);
+
+	if (r < 0)
+		return r;
+	return dink_plan_make(s, f, ret, err);
+}
+
+/* For people: `down` does not need it. */
+static int save_scenario(struct dink_step_ctx *ctx, const struct dink_scenario *s,
+			 struct dink_err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/scenario.yaml", dink_step_dir(ctx));
+
+	return dink_file_write(path, s->text, strlen(s->text), 0600, err);
+}
+
+static int undo_failed(struct dink_step_ctx *ctx, const struct up_opts *o, struct steps_view *view,
+		       struct dink_err *err)
+{
+	_cleanup_(dink_err_clear) struct dink_err second = {};
+
+	steps_view_end(view);
+	if (o->keep) {
+		if (!err->hint)
+			dink_err_hint(err, "what was made is kept: dink status, dink down %s",
+				      dink_step_instance(ctx));
+		return -1;
+	}
+	/* The signal that ended `up` must not end its undoing as well. */
+	dink_interrupt_reset();
+	if (dink_steps_undo(ctx, true, false, &second) < 0) {
+		_cleanup_free_ char *text = dink_err_format(&second);
+
+		fputs(text, stderr);
+		dink_err_hint(err, "dink down %s removes the rest", dink_step_instance(ctx));
+	}
+	steps_view_end(view);
+	return -1;
+}
+
+static int run_steps(const struct up_opts *o, const struct dink_scenario *s,
+		     const struct dink_plan *p, struct steps_view *view, struct dink_err *err)
+{
+	_cleanup_(dink_step_closep) struct dink_step_ctx *ctx = NULL;
+	_cleanup_steps_ struct dink_steps steps = {};
+	struct dink_step_open open = {
+		.instance = s->name,
+		.wait = o->wait,
+		.create = true,
+		.watch = steps_view_watch(view),
+		.timeout_ms = (uint32_t)o->timeout_ms,
+	};
+	int r = dink_step_open(&open, &ctx, err);
+
+	if (r < 0)
+		return r;
+	r = save_scenario(ctx, s, err);
+	if (r == 0)
+		r = dink_steps_build(ctx, p, &steps, err);
+	if (r == 0)
+		r = dink_steps_run(ctx, &steps, err);
+	steps_view_end(view);
+	if (r == 0)
+		return 0;
+	if (err->code == DINK_E_BUSY)
+		return r; /* another version is up: nothing was done, nothing is undone */
+	return undo_failed(ctx, o, view, err);
+}
+
+static void print_ways_in(const struct dink_instance *i, const char *deepest)
+{
+	printf("\n%s is up. To get in:\n", i->name);
+	for (size_t k = 0; k < i->n_layers && k < 12; k++)
+		printf("  dink shell %s\n", i->layers[k].address);
+	if (i->n_layers > 12)
+		printf("  ... and %zu more: dink status %s\n", i->n_layers - 12, i->name);
+	if (deepest)
+		printf("  dink exec %s -- cat /etc/os-release\n", deepest);
+	for (size_t k = 0; k < i->n_layers && k < 12; k++)
+		if (i->layers[k].offered)
+			printf("  DOCKER_HOST=unix://%s docker ps\n", i->layers[k].offered);
+	printf("To end it: dink down %s\n", i->name);
+}
+
+void cmd_print_proof(struct json_object *list)
+{
+	static const char *const rows[][2] = {
+		{"kernel", "kernel"},	 {"hostname", "hostname"},	{"pid1", "PID 1"},
+		{"cgroup", "cgroup"},	 {"storage_driver", "storage"}, {"engine", "engine"},
+		{"runtime", "runtimes"},
+	};
+
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		struct json_object *o = json_object_array_get_idx(list, i);
+
+		printf("%s\n", dink_json_str_or(o, "layer", "?"));
+		for (size_t k = 0; k < ARRAY_SIZE(rows); k++) {
+			const char *v = dink_json_str_or(o, rows[k][0], NULL);
+
+			if (v)
+				printf("  %-9s %s\n", rows[k][1], v);
+		}
+	}
+}
+
+/* Replaces this process by `dink shell`, which owns the terminal then. */
+static int enter_shell(const char *address, struct dink_err *err)
+{
+	_cleanup_free_ char *self = xasprintf("%s/dink", dink_program_dir());
+	char *argv[] = {self, (char[]){"shell"}, (char *)address, NULL};
+
+	execv(self, argv);
+	return dink_err_set(err, DINK_E_HOST, errno, "start %s shell %s", self, address);
+}
+
+static int show_result(struct dink_args *args, const char *name, struct steps_view *view,
+		       struct dink_err *err)
+{
+	const struct up_opts *o = args->opts;
+	_cleanup_(dink_instance_freep) struct dink_instance *i = NULL;
+	_cleanup_free_ char *deepest = NULL;
+	_cleanup_json_ struct json_object *proof = NULL;
+	int r = dink_instance_load(name, &i, err);
+
+	if (r < 0)
+		return r;
+	deepest = dink_instance_deepest(i);
+	if (args->json) {
+		struct json_object *out = dink_json_new();
+
+		dink_json_set_str(out, "name", name);
+		dink_json_set_str(out, "state", i->state);
+		dink_json_set_str(out, "deepest", deepest);
+		dink_json_set(out, "steps", steps_view_to_json(view));
+		cmd_print_json(out);
+		return 0;
+	}
+	if (o->timings)
+		steps_view_timings(view);
+	if (o->shell && deepest && isatty(STDIN_FILENO))
+		return enter_shell(deepest, err);
+	if (o->shell) {
+		proof = dink_instance_proof(name, err);
+		if (!proof)
+			return -1;
+		cmd_print_proof(proof);
+	}
+	if (!args->quiet)
+		print_ways_in(i, deepest);
+	return 0;
+}
+
+static int run_up(struct dink_args *args, struct dink_err *err)
+{
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
+	_cleanup_(dink_plan_freep) struct dink_plan *p = NULL;
+	_cleanup_(steps_view_freep) struct steps_view *view = NULL;
+	int r;
+
+	dink_catch_interrupts();
+	r = cmd_load_scenario(args->n ? args->v[0] : NULL, &s, err);
+	if (r == 0)
+		r = make_plan(args, s, &p, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < p->warnings.n; i++)
+		fprintf(stderr, "warning: %s\n", p->warnings.v[i]);
+	view = steps_view_new(args->quiet);
+	r = run_steps(args->opts, s, p, view, err);
+	if (r < 0)
+		return r;
+	return show_result(args, s->name, view, err);
+}
+
+const struct dink_command cmd_up = {
+	.name = "up",
+	.operands = "[SCENARIO]",
+	.summary = "bring a scenario up: every layer, from the host inward",
+	.examples = "  dink up scenarios/docker-in-kata.yaml\n"
+		    "  dink up --shell x.yaml       end at a root prompt in the deepest layer\n"
+		    "  dink up --timings x.yaml     show where the time went\n",
+	.opts = up_options,
+	.opts_size = sizeof(struct up_opts),
+	.max_args = 1,
+	.has_json = true,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_up,
+};
