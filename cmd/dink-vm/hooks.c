@@ -37,7 +37,9 @@ static int run_hook(struct json_object *hook, const char *name, const char *stat
 	if (a && !dink_json_to_strv(a, &args))
 		return dink_err_set(err, DINK_E_USAGE, 0, "%s hook %s: args are no strings", name,
 				    path);
-	dink_strv_add(&cmd.argv, path);
+	/* docker's hook is /proc/PID/exe and chooses by argv[0] what it is */
+	cmd.program = path;
+	dink_strv_add(&cmd.argv, args.n ? args.v[0] : path);
 	for (size_t i = 1; i < args.n; i++)
 		dink_strv_add(&cmd.argv, args.v[i]);
 	if (e && !dink_json_to_strv(e, &cmd.env))

@@ -153,7 +153,7 @@ _noreturn_ static void child_exec(const struct dink_cmd *cmd, const char *progra
  */
 static pid_t start_child(const struct dink_cmd *cmd, int fds[3], struct dink_err *err)
 {
-	_cleanup_free_ char *program = dink_which(cmd->argv.v[0]);
+	_cleanup_free_ char *program = dink_which(cmd->program ? cmd->program : cmd->argv.v[0]);
 	_cleanup_close_ int report_r = -1, report_w = -1;
 	int report[2], e = 0, use[3] = {fds[0], fds[1], fds[2]};
 	char **env;

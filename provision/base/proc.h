@@ -14,6 +14,7 @@
 
 struct dink_cmd {
 	struct dink_strv argv;
+	const char *program;    /* executed instead of argv.v[0]; NULL = argv.v[0] */
 	struct dink_strv env;   /* NAME=VALUE added to (or replacing in) the inherited environment */
 	const char *dir;        /* working directory, NULL = inherited */
 	int in, out, errfd;     /* descriptor for 0/1/2; -1 = /dev/null for in, captured for out/err */
