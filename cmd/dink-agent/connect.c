@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A stream to a unix socket in the container: its path is resolved in the container's own root. */
+/*
+ * A stream to a unix socket in the container: its path is resolved in the container's own root, and
+ * from there by /proc/PID/root into containers of its own.
+ */
 #include "cmd/dink-agent/agent.h"
 
+#include "provision/engine/inside.h"
+
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 
 static int open_root(const struct agent *a, struct dink_err *err)
@@ -21,17 +24,13 @@ static int open_root(const struct agent *a, struct dink_err *err)
 
 static int connect_in_root(int root, const char *path, struct dink_err *err)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_CLOEXEC,
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-	};
-	_cleanup_close_ int at = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	_cleanup_close_ int at = dink_inside_find(root, path);
 	_cleanup_close_ int fd = -1;
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	struct stat st;
 
 	if (at < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "connecting to %s", path);
+		return dink_err_set(err, DINK_E_HOST, -at, "connecting to %s", path);
 	if (fstat(at, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return dink_err_set(err, DINK_E_HOST, ENOTSOCK, "connecting to %s", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

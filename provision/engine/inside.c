@@ -114,19 +114,23 @@ static int connect_node(int node, int *ret_fd)
 	return 0;
 }
 
-int dink_inside_connect(int rootfd, const char *path, int *ret_fd, struct dink_err *err)
+int dink_inside_find(int rootfd, const char *path)
 {
-	_cleanup_close_ int root = fcntl(rootfd, F_DUPFD_CLOEXEC, 3), node = -1;
-	const char *rest = path;
-	struct stat st;
+	_cleanup_close_ int root = fcntl(rootfd, F_DUPFD_CLOEXEC, 3);
 	int r;
 
 	if (root < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "connect to %s", path);
-	r = take_hops(&root, &rest);
-	if (r < 0)
-		return dink_err_set(err, DINK_E_HOST, -r, "connect to %s", path);
-	node = dink_inside_open(root, rest, O_PATH);
+		return -errno;
+	r = take_hops(&root, &path);
+	return r < 0 ? r : dink_inside_open(root, path, O_PATH);
+}
+
+int dink_inside_connect(int rootfd, const char *path, int *ret_fd, struct dink_err *err)
+{
+	_cleanup_close_ int node = dink_inside_find(rootfd, path);
+	struct stat st;
+	int r;
+
 	if (node < 0)
 		return dink_err_set(err, DINK_E_HOST, -node, "connect to %s", path);
 	if (fstat(node, &st) < 0)

@@ -24,6 +24,12 @@
 int dink_inside_connect(int rootfd, const char *path, int *ret_fd,
 			struct dink_err *err) _must_check_;
 
+/*
+ * dink_inside_find() - the first half: an O_PATH descriptor of what is at `path`, found the same
+ * way; for who connects without waiting. -errno
+ */
+int dink_inside_find(int rootfd, const char *path) _must_check_;
+
 /* dink_inside_open() - O_PATH (or other flags) open of a path resolved in rootfd; -errno */
 int dink_inside_open(int rootfd, const char *path, int flags) _must_check_;
 
