@@ -58,8 +58,9 @@ static _noreturn_ void become_monitor(const struct launch *l, int sync, const ch
 		if (dup2(l->slave, i) < 0)
 			_exit(1);
 	}
+	/* in its state folder: /proc/PID/cwd/control.sock is how dink finds it from far away */
 	if (plan < 0 || sock < 0 || dup2(plan, DINK_MONITOR_PLAN_FD) < 0 ||
-	    dup2(sock, DINK_MONITOR_SYNC_FD) < 0 || chdir("/") < 0)
+	    dup2(sock, DINK_MONITOR_SYNC_FD) < 0 || chdir(l->state->dir) < 0)
 		_exit(1);
 	execv("/proc/self/exe", argv);
 	_exit(1);
