@@ -78,13 +78,13 @@ static void add_padding(struct dink_str *pad, uint32_t code, char fill)
 
 static void add_mark(struct dink_str *below, uint32_t code, bool is_first)
 {
-	size_t at = below->len;
-
-	if (is_first && is_in(zero, ARRAY_SIZE(zero), code))
-		code = ' ';
-	add_padding(below, code, '~');
-	if (is_first)
-		below->s[at] = '^';
+	if (!is_first) {
+		add_padding(below, code, '~');
+		return;
+	}
+	dink_str_addc(below, '^');
+	if (is_in(wide, ARRAY_SIZE(wide), code))
+		dink_str_addc(below, '~');
 }
 
 void dink_caret_add(struct dink_str *out, const struct dink_src *src)

@@ -45,7 +45,7 @@ static bool refused(const struct dink_layer *l, const char *key)
 static void hint_definition(struct check *c, const struct dink_field *f, const char *name)
 {
 	size_t n = dink_field_count(f, c->s);
-	_cleanup_free_ const char **names = xcalloc(n + 1, sizeof(*names));
+	_cleanup_free_ const char **names = xcalloc(n + 1, sizeof(void *));
 	const char *near;
 
 	for (size_t i = 0; i < n; i++)
@@ -340,7 +340,7 @@ static const struct dink_layer *find_layer(const struct dink_layer **sorted, siz
 	const struct dink_layer *keyp = &key;
 	const struct dink_layer **found;
 
-	found = bsearch(&keyp, sorted, n, sizeof(*sorted), compare_layers);
+	found = bsearch(&keyp, sorted, n, sizeof(void *), compare_layers);
 	return found ? *found : NULL;
 }
 
@@ -370,11 +370,11 @@ static void check_copy_name(struct check *c, const struct dink_layer *l,
 
 static void check_copies(struct check *c, struct dink_layer *const *layers, size_t n)
 {
-	_cleanup_free_ const struct dink_layer **sorted = xcalloc(n + 1, sizeof(*sorted));
+	_cleanup_free_ const struct dink_layer **sorted = xcalloc(n + 1, sizeof(void *));
 
 	for (size_t i = 0; i < n; i++)
 		sorted[i] = layers[i];
-	qsort(sorted, n, sizeof(*sorted), compare_layers);
+	qsort(sorted, n, sizeof(void *), compare_layers);
 	for (size_t i = 0; i < n; i++) {
 		const struct dink_layer *l = layers[i];
 		size_t digits = l->count < 10 ? 1 : l->count < 100 ? 2 : l->count < 1000 ? 3 : 4;

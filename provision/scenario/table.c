@@ -120,7 +120,8 @@ static void resolve_path(const char *base, char **path)
 
 	if (!*path || (*path)[0] != '.' || STREQ(base, "."))
 		return;
-	rest = old = *path;
+	old = *path;
+	rest = old;
 	while (dink_starts_with(rest, "./"))
 		rest += 2;
 	*path = xasprintf("%s%s%s%s", base[0] == '/' || dink_starts_with(base, "./") ? "" : "./",
@@ -147,12 +148,12 @@ static void read_text(const struct place *pl, const struct dink_field *f,
 			dink_report_hint(pl->rd->report, "%s", f->rule->hint);
 		return;
 	}
-	*to = xstrdup(value->text);
+	n = strlen(value->text);
+	while (f->rule == &dink_rule_target && n > 1 && value->text[n - 1] == '/')
+		n--;
+	*to = xstrndup(value->text, n);
 	if (f->kind == DINK_FIELD_PATH)
 		resolve_path(pl->rd->base, to);
-	n = strlen(*to);
-	while (f->rule == &dink_rule_target && n > 1 && (*to)[n - 1] == '/')
-		(*to)[--n] = '\0';
 }
 
 static char *join_choices(const char *const *choices)
@@ -349,7 +350,8 @@ static char *read_env_member(const struct place *pl, const struct dink_node *ite
 {
 	_cleanup_free_ char *text = NULL;
 
-	if (item->kind == DINK_NODE_REFUSED || (is_map && item->kind != DINK_NODE_SCALAR) ||
+	if (item->kind == DINK_NODE_REFUSED ||
+	    (is_map && (item->kind != DINK_NODE_SCALAR || !item->value)) ||
 	    (item->value && item->value->kind == DINK_NODE_REFUSED))
 		return NULL;
 	if (is_map && (item->value->kind != DINK_NODE_SCALAR || is_nothing(item->value))) {

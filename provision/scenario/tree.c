@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provision/scenario/tree.h"
 
+#include <assert.h>
 #include <yaml.h>
 
 enum { CHUNK_BYTES = 64 << 10 };
@@ -240,9 +241,11 @@ static void open_collection(struct builder *b, const yaml_event_t *ev)
 
 static void close_collection(struct builder *b)
 {
-	struct dink_node *node = b->stack[--b->depth].node;
+	struct dink_node *node;
 
-	if (node->kind == DINK_NODE_MAP)
+	assert(b->depth > 0); /* libyaml's events are balanced */
+	node = b->stack[--b->depth].node;
+	if (node && node->kind == DINK_NODE_MAP)
 		check_keys_once(b, node);
 }
 
