@@ -303,10 +303,9 @@ char *dink_scenario_reference(void)
 		if (t == &dink_table_scenario)
 			dink_str_add(&out, ".Ss The file\n");
 		else if (t == &dink_table_layer_disk)
-			dink_str_add(&out, ".Ss A disk in a layer\n");
+			dink_str_add(&out, ".Ss Disks in a layer\n");
 		else
-			dink_str_addf(&out, ".Ss %s %s\n", strchr("aeiou", t->noun[0]) ? "An" : "A",
-				      t->noun);
+			dink_str_addf(&out, ".Ss %c%s\n", t->plural[0] - 'a' + 'A', t->plural + 1);
 		add_mdoc_text(&out, t->doc);
 		if (t->short_doc)
 			add_mdoc_text(&out, t->short_doc);

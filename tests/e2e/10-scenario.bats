@@ -139,3 +139,13 @@ need_python() {
 		grep -q "^\.It Cm $key " "$BATS_TEST_TMPDIR/reference" || { echo "no $key"; return 1; }
 	done <"$BATS_TEST_TMPDIR/keys"
 }
+
+@test "dink-scenario(5) holds the reference as it is printed" {
+	page=docs/man/dink-scenario.5
+	sed -n '/^\.\\" begin of what dink schema/,/^\.\\" end of what dink schema/p' "$page" | sed '1d;$d' >"$BATS_TEST_TMPDIR/page"
+	"$dink" schema --reference >"$BATS_TEST_TMPDIR/reference"
+	# after a change of the tables: tests/golden/renew-man
+	diff -u "$BATS_TEST_TMPDIR/reference" "$BATS_TEST_TMPDIR/page"
+	command -v mandoc >/dev/null || skip "no mandoc"
+	run -0 mandoc -T lint -W warning "$page"
+}
