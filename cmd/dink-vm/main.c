@@ -148,6 +148,18 @@ int vm_parse_id(const char *command, char **argv, const struct vm_opt *opts, con
 
 /* --- errors --- */
 
+/* Engines choose exit codes (126, 127) by these words, as Go's runtime spells them. */
+static void spell_as_engines(char *text)
+{
+	static const char *const words[] = {"Permission denied", "No such file or directory",
+					    "Operation not permitted", "Is a directory"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		for (char *at = text; (at = strstr(at, words[i]));)
+			*at = (char)(*at + ('a' - 'A'));
+	}
+}
+
 /* One line: engines show it as it is, and look for words such as "not found" in it. */
 static char *flatten(const struct dink_err *err)
 {
@@ -165,7 +177,9 @@ static char *flatten(const struct dink_err *err)
 		dink_str_add(&flat, "; ");
 		dink_str_addc(&flat, *c);
 	}
-	return dink_str_take(&flat);
+	char *line = dink_str_take(&flat);
+	spell_as_engines(line);
+	return line;
 }
 
 static void log_error(const struct vm_globals *g, const char *msg)

@@ -332,9 +332,11 @@ void chan_streams_take(struct dink_chan *c, const struct dink_frame *f, const ui
 	uint32_t credit;
 
 	if (!s) {
-		/* the last credit for a stream that ended is honest; data after its end is not */
-		if (c->host && (f->id >= c->next_id || f->type == DINK_FRAME_DATA ||
-				f->type == DINK_FRAME_EOF))
+		/*
+		 * The last credit for a stream that ended is honest, and so is a second EOF: an agent
+		 * whose request fails cannot know what it had ended before. Data after the end is not.
+		 */
+		if (c->host && (f->id >= c->next_id || f->type == DINK_FRAME_DATA))
 			chan_break(c, "the guest sent a frame for a stream that is not there");
 		return;
 	}
