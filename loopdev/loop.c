@@ -30,7 +30,7 @@
 #define BLKGETDISKSEQ _IOR(0x12, 128, uint64_t)
 #endif
 
-enum { ATTACH_TIMEOUT_MS = 20000 };
+enum { ATTACH_TIMEOUT_MS = 20000, LEASE_TIMEOUT_MS = 1000 };
 
 static void pause_briefly(unsigned round)
 {
@@ -127,9 +127,20 @@ static int open_file(const char *file, bool read_only, int *ret_fd, struct dink_
 		return dink_err_set(err, DINK_E_HOST, errno, "stat %s", file);
 	if (!S_ISREG(st.st_mode))
 		return dink_err_set(err, DINK_E_USAGE, 0, "%s is no regular file", file);
-	if (flock(fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
-		dink_err_set(err, DINK_E_BUSY, 0, "%s is attached already", file);
-		return dink_err_hint(err, "losetup --associated %s", file);
+	/*
+	 * A device that was just detached lives on while somebody else, in search of a free one,
+	 * has it open; then so does its lease.
+	 */
+	const uint64_t deadline = dink_now_ms() + LEASE_TIMEOUT_MS;
+	for (unsigned round = 0; flock(fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0;
+	     round++) {
+		if (errno != EWOULDBLOCK)
+			return dink_err_set(err, DINK_E_HOST, errno, "lock %s", file);
+		if (dink_now_ms() > deadline) {
+			dink_err_set(err, DINK_E_BUSY, 0, "%s is attached already", file);
+			return dink_err_hint(err, "losetup --associated %s", file);
+		}
+		pause_briefly(round);
 	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;
