@@ -102,8 +102,8 @@ static void make_argv(const struct work *w, struct dink_cmd *cmd)
 		      "KBUILD_BUILD_HOST=dink", "KBUILD_BUILD_VERSION=1",
 		      "KBUILD_BUILD_TIMESTAMP=1970-01-01", NULL);
 	dink_strv_addf(&cmd->argv, "O=%s", w->out);
-	dink_strv_addl(&cmd->env, "LC_ALL=C",
-		       "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=", "MAKEOVERRIDES=", "KCONFIG_CONFIG=",
+	dink_strv_addl(&cmd->env, "LC_ALL=C", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=",
+		       "MAKEOVERRIDES=", "KCONFIG_CONFIG=.config",
 		       "KBUILD_OUTPUT=", "V=", "W=", "C=", NULL);
 }
 
