@@ -276,7 +276,8 @@ static int clear_stale(const char *path, struct dink_err *err)
 	return dink_rm_rf(path, err);
 }
 
-static int open_doors(struct server *s, const struct dink_forward *f, size_t n, struct dink_err *err)
+static int open_doors(struct server *s, const struct dink_forward *f, size_t n,
+		      struct dink_err *err)
 {
 	s->doors = xcalloc(n, sizeof(*s->doors));
 	for (size_t i = 0; i < n; i++) {

@@ -6,10 +6,10 @@
  *
  * Paths have no version prefix: the daemon then takes its own newest.
  *
- * How a dialed stream gets into libcurl: CURL_SOCKOPT_ALREADY_CONNECTED is what it has for that, but
- * 7.88 (Debian 12) calls connect() all the same, and fails. So curl is handed a placeholder which
- * it connects to a listener of ours, and before the request is sent (CURLOPT_PREREQFUNCTION) the
- * dialed stream is put in the placeholder's place by dup3().
+ * How a dialed stream gets into libcurl: CURL_SOCKOPT_ALREADY_CONNECTED is what it has for that,
+ * but 7.88 (Debian 12) calls connect() all the same, and fails. So curl is handed a placeholder
+ * which it connects to a listener of ours, and before the request is sent (CURLOPT_PREREQFUNCTION)
+ * the dialed stream is put in the placeholder's place by dup3().
  */
 #include "provision/engine/http.h"
 
@@ -42,7 +42,7 @@ struct exchange {
 	struct dink_str refusal;
 	uint64_t last_ms; /* when a byte last moved */
 	uint64_t sent;
-	int dialed;      /* the stream until it took its place, else -1 */
+	int dialed;	 /* the stream until it took its place, else -1 */
 	int placeholder; /* curl's descriptor, not ours to close */
 };
 

@@ -8,6 +8,7 @@
  *	engine-tool at PLACE SOCKET stop ID SECONDS | remove ID | inspect ID | place ID
  *	engine-tool at PLACE SOCKET exec|exec-t|exec-n|capture ID CMD... | attach|attach-t ID
  *	engine-tool at PLACE SOCKET logs ID follow|no TAIL | get ID PATH | put ID DIR
+ *	engine-tool at PLACE SOCKET out|out-tar ID PATH TO | in|in-tar FROM ID PATH
  *	engine-tool serve PLACE PATH LISTEN
  *	engine-tool dial PLACE PATH
  * exec-n passes no stdin. Exit code: the command's, or 125 with the error on stderr.
@@ -15,6 +16,7 @@
 #include "provision/base/file.h"
 #include "provision/base/log.h"
 #include "provision/base/proc.h"
+#include "provision/engine/copy.h"
 #include "provision/engine/engine.h"
 
 #include <fcntl.h>
@@ -157,6 +159,12 @@ static int do_engine(const struct dink_place *at, struct dink_engine *e, const c
 		return dink_engine_get_archive(e, a[0], a[1], 1, err);
 	if (STREQ(what, "put"))
 		return dink_engine_put_archive(e, a[0], a[1], 0, err);
+	if (dink_starts_with(what, "out") || dink_starts_with(what, "in-") || STREQ(what, "in")) {
+		bool out = what[0] == 'o';
+		struct dink_copy_layer l = {e, out ? a[0] : a[1], dink_ends_with(what, "-tar")};
+
+		return out ? dink_copy_out(&l, a[1], a[2], err) : dink_copy_in(a[0], &l, a[2], err);
+	}
 	if (STREQ(what, "inspect")) {
 		r = dink_engine_inspect(e, a[0], &o, err);
 		return r < 0 ? r : print_json(o);
