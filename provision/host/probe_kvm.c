@@ -21,7 +21,11 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-enum { PROBE_MS = 10000, PROBE_SERIAL_MAX = 4 << 20 };
+/*
+ * A guest that has said a word within PROBE_MS runs, only slowly (KVM nested in an emulator): it
+ * gets another try of SLOW_MS. One that has not is taken to hang.
+ */
+enum { PROBE_MS = 10000, SLOW_MS = 60000, PROBE_SERIAL_MAX = 4 << 20 };
 
 /* "host" is what VMs use; "qemu64" asks for little and tells a CPU model's fault from KVM's. */
 static const char *const cpu_models[] = {"host", "qemu64"};
@@ -133,7 +137,7 @@ static char *first_line(const char *text)
 }
 
 bool dink_probe_guest(const char *qemu, const char *kernel, const char *accel, const char *cpu,
-		      uint32_t timeout_ms, char **ret_why)
+		      uint32_t timeout_ms, bool *ret_spoke, char **ret_why)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
@@ -142,15 +146,16 @@ bool dink_probe_guest(const char *qemu, const char *kernel, const char *accel, c
 	dink_cmd_argv(&cmd, qemu, "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", "256",
 		      "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial",
 		      "stdio", "-kernel", kernel, "-append",
-		      "console=ttyS0 ignore_loglevel panic=-1 root=none", NULL);
+		      "console=ttyS0 earlyprintk=ttyS0 ignore_loglevel panic=-1 root=none", NULL);
 	cmd.timeout_ms = timeout_ms;
 	cmd.ok_to_fail = true;
 	cmd.on_output = keep_serial;
 	cmd.ctx = &serial;
 	int r = dink_cmd_run(&cmd, &err);
-	bool ok = r == 0 && serial.text.s && strstr(serial.text.s, "Linux version") &&
-		  strstr(serial.text.s, "Kernel panic");
+	bool spoke = serial.text.s && strstr(serial.text.s, "Linux version");
+	bool ok = r == 0 && spoke && strstr(serial.text.s, "Kernel panic");
 	dink_str_clear(&serial.text);
+	*ret_spoke = spoke;
 	if (ok)
 		return true;
 	_cleanup_free_ char *said = first_line(cmd.errtail);
@@ -172,11 +177,17 @@ static void prove(struct dink_facts *f, const char *qemu, const char *kernel,
 
 	for (size_t i = 0; i < ARRAY_SIZE(cpu_models); i++) {
 		_cleanup_free_ char *why = NULL;
-		bool ok;
+		bool ok, spoke = false;
 
 		dink_progress(progress, "booting a probe guest under KVM", i,
 			      ARRAY_SIZE(cpu_models));
-		ok = dink_probe_guest(qemu, kernel, "kvm", cpu_models[i], PROBE_MS, &why);
+		ok = dink_probe_guest(qemu, kernel, "kvm", cpu_models[i], PROBE_MS, &spoke, &why);
+		if (!ok && spoke && !dink_interrupted()) {
+			free(why);
+			why = NULL;
+			ok = dink_probe_guest(qemu, kernel, "kvm", cpu_models[i], SLOW_MS, &spoke,
+					      &why);
+		}
 		if (ok) {
 			dink_usable_yes(&f->kvm);
 			return;
