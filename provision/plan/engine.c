@@ -66,7 +66,7 @@ static int choose_private(struct dink_plan *p, const struct dink_facts *f, char 
 			xasprintf("%s; not root, so dink starts a podman service", reason);
 		return 0;
 	}
-	dink_err_set(err, DINK_E_HOST, ENOENT,
+	dink_err_set(err, DINK_E_HOST, 0,
 		     "no container engine for the first layer: %s, and %s", reason,
 		     f->uid == 0 ? "dockerd is not installed"
 				 : "podman is not installed and a private dockerd needs root");
@@ -137,7 +137,7 @@ static void resolve_kata(struct dink_plan *p, struct dink_plan_layer *l, const s
 static int missing_tool(const char *tool, const char *package, const char *why,
 			struct dink_err *err)
 {
-	dink_err_set(err, DINK_E_HOST, ENOENT, "%s is not installed: %s", tool, why);
+	dink_err_set(err, DINK_E_HOST, 0, "%s is not installed: %s", tool, why);
 	return dink_err_hint(err, "apt-get install %s", package);
 }
 

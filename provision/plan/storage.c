@@ -108,7 +108,7 @@ static int choose_driver(struct dink_plan *p, size_t *cap, struct dink_plan_laye
 		return 0;
 	}
 	if (!in_vm && !f->overlay.ok) {
-		dink_err_set(err, DINK_E_HOST, ENOTSUP,
+		dink_err_set(err, DINK_E_HOST, 0,
 			     "layer %s runs %s on a volume, and overlay is not usable here: %s",
 			     l->path, dink_daemon_name(l->spec->daemon),
 			     f->overlay.why ? f->overlay.why : "");

@@ -12,6 +12,15 @@
 #include <poll.h>
 #include <sys/stat.h>
 
+static const struct dink_step_kind *registered[8];
+static size_t n_registered;
+
+void dink_step_kind_register(const struct dink_step_kind *kind)
+{
+	if (n_registered < ARRAY_SIZE(registered))
+		registered[n_registered++] = kind;
+}
+
 const struct dink_step_kind *dink_step_kind_find(const char *name)
 {
 	static const struct dink_step_kind *const kinds[] = {
@@ -24,6 +33,9 @@ const struct dink_step_kind *dink_step_kind_find(const char *name)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (STREQ(kinds[i]->name, name))
 			return kinds[i];
+	for (size_t i = 0; i < n_registered; i++)
+		if (STREQ(registered[i]->name, name))
+			return registered[i];
 	return NULL;
 }
 

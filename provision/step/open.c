@@ -2,8 +2,8 @@
 /*
  * An instance's folder, lock and journal: opened for one run, tidied when it is closed.
  *
- * The lock is a file in RUN/locks, removed again when the instance is gone. Who waited for it then
- * holds a lock on a file without a name, notices, and takes the lock on the new one.
+ * The lock is a file in RUN/locks, removed when it is let go. Who waited for it then holds a lock on
+ * a file without a name, notices, and takes the lock on the new one.
  */
 #include "provision/step/run.h"
 
@@ -148,8 +148,7 @@ void dink_step_close(struct dink_step_ctx *ctx)
 	if (ctx->journal && !dink_journal_is_live(ctx->journal))
 		(void)!tidy(ctx, &err);
 	if (ctx->lock_fd >= 0) {
-		if (!dink_exists(ctx->dir))
-			unlink(ctx->lock_path);
+		unlink(ctx->lock_path); /* who waits for it notices: see take_lock() */
 		close(ctx->lock_fd);
 	}
 	dink_journal_free(ctx->journal);

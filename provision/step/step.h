@@ -60,6 +60,8 @@ struct dink_step_kind {
 	bool keeps_data; /* undone only by down --volumes (disk files) */
 };
 
+/* dink_step_kind_register() - a kind that is not in the table (tests have such); before any run */
+void dink_step_kind_register(const struct dink_step_kind *kind);
 /* dink_step_kind_find() - by the name in the journal; NULL if there is none */
 const struct dink_step_kind *dink_step_kind_find(const char *name);
 

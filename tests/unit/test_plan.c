@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plan, on hosts saved in tests/hosts: golden texts, counts, drivers, subnets, speed.
+ * DINK_GOLDEN_UPDATE=1 writes the golden files anew, to be reviewed as a diff.
+ */
+#include "tests/unit/unit.h"
+
+#include "provision/base/json.h"
+#include "provision/plan/plan.h"
+
+#include <time.h>
+
+static struct dink_scenario *parse(const char *yaml)
+{
+	_cleanup_(dink_problems_clear) struct dink_problems problems = {};
+	struct dink_scenario *s = NULL;
+	int r = dink_scenario_parse("test.yaml", yaml, strlen(yaml), &s, &problems);
+
+	if (r < 0)
+		fail_msg("%s", problems.n ? problems.list[0].msg : "not parsed");
+	return s;
+}
+
+static struct dink_facts *host(const char *name)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_free_ char *path = xasprintf("tests/hosts/%s.json", name);
+	struct dink_facts *f = NULL;
+
+	if (dink_facts_load(path, &f, &err) < 0)
+		fail_msg("%s: %s", path, err.msg);
+	return f;
+}
+
+static struct dink_plan *plan(const struct dink_scenario *s, const char *host_name)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_(dink_facts_freep) struct dink_facts *f = host(host_name);
+	struct dink_plan *p = NULL;
+
+	if (dink_plan_make(s, f, &p, &err) < 0) {
+		_cleanup_free_ char *text = dink_err_format(&err);
+
+		fail_msg("%s", text);
+	}
+	return p;
+}
+
+static void compare(const char *path, const char *text)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_free_ char *golden = NULL;
+
+	if (getenv("DINK_GOLDEN_UPDATE")) {
+		assert_int_equal(dink_file_write(path, text, strlen(text), 0644, &err), 0);
+		return;
+	}
+	if (dink_file_read(path, 1 << 20, &golden, NULL, &err) < 0)
+		fail_msg("%s: %s", path, err.msg);
+	if (!STREQ(golden, text))
+		print_error("%s differs; it is now:\n%s\n", path, text);
+	assert_string_equal(golden, text);
+}
+
+static void golden_one(const char *scenario, const char *host_name, bool json)
+{
+	_cleanup_(dink_problems_clear) struct dink_problems problems = {};
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
+	_cleanup_(dink_facts_freep) struct dink_facts *f = host(host_name);
+	_cleanup_(dink_plan_freep) struct dink_plan *p = NULL;
+	_cleanup_free_ char *yaml = xasprintf("scenarios/%s.yaml", scenario);
+	_cleanup_free_ char *path =
+		xasprintf("tests/golden/plan/%s.%s.%s", scenario, host_name, json ? "json" : "txt");
+	_cleanup_free_ char *text = NULL;
+
+	assert_int_equal(dink_scenario_load(yaml, &s, &problems), 0);
+	if (dink_plan_make(s, f, &p, &err) < 0) {
+		text = dink_err_format(&err);
+	} else if (json) {
+		_cleanup_json_ struct json_object *o = dink_plan_to_json(p);
+
+		text = dink_json_text(o);
+	} else {
+		text = dink_plan_text(p);
+	}
+	compare(path, text);
+}
+
+static void test_golden(void **state)
+{
+	static const char *const hosts[] = {
+		"debian12-tcg", "debian13-kvm",	    "debian13-kata",   "debian13-rootless-podman",
+		"no-engine",	"no-tun",	    "no-loop",	       "no-btrfs",
+		"no-qemu",	"no-cap-sys-admin", "plain-container", "not-root",
+	};
+	static const char *const scenarios[] = {"docker-in-kata", "docker-in-docker", "vm"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(hosts); k++)
+			golden_one(scenarios[i], hosts[k], false);
+	golden_one("docker-in-kata", "debian12-tcg", true);
+	golden_one("vm", "debian13-kata", true);
+}
+
+static void test_counts(void **state)
+{
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s = parse(
+		"dink: 1\nname: many\nlayers:\n  a:\n    image: docker-host\n    daemon: docker\n"
+		"    count: 3\n    layers:\n      b: {image: debian, count: 2}\n");
+	_cleanup_(dink_plan_freep) struct dink_plan *p = plan(s, "debian12-tcg");
+
+	(void)state;
+	assert_int_equal(p->n_layers, 9);
+	assert_string_equal(p->layers[0].path, "many/a-1");
+	assert_string_equal(p->layers[2].container, "many.a-1.b-2");
+	assert_int_equal(p->layers[2].parent, 0);
+	assert_int_equal(p->layers[8].parent, 6);
+	assert_int_equal(dink_plan_find(p, "a-3/b-2"), 8);
+	assert_int_equal(dink_plan_find(p, "many/a-3/b-2"), 8);
+	assert_int_equal(dink_plan_find(p, "many/a-4"), -1);
+	assert_string_equal(p->layers[0].subnet, "10.213.1.1/24");
+	assert_string_equal(p->layers[3].subnet, "10.213.2.1/24");
+	assert_null(p->layers[1].subnet);
+}
+
+static void test_drivers(void **state)
+{
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s =
+		parse("dink: 1\nname: d\ndisks:\n  b: {size: 1GiB, filesystem: btrfs}\n"
+		      "  e: {size: 1GiB, filesystem: ext4}\nlayers:\n"
+		      "  one: {image: docker-host, daemon: docker, disks: {b: /var/lib/docker}}\n"
+		      "  two: {image: docker-host, daemon: docker, disks: {e: /var/lib/docker}}\n"
+		      "  three: {image: docker-host, daemon: docker}\n"
+		      "  four: {image: docker-host, daemon: docker, runtime: dink-vm}\n");
+	_cleanup_(dink_plan_freep) struct dink_plan *p = plan(s, "debian12-tcg");
+
+	(void)state;
+	assert_string_equal(p->layers[0].storage_driver, "btrfs");
+	assert_string_equal(p->layers[1].storage_driver, "overlay2");
+	assert_string_equal(p->layers[2].storage_driver, "overlay2");
+	assert_true(p->layers[2].data_volume);
+	assert_false(p->layers[0].data_volume);
+	/* a daemon in a VM gets a disk of its own, never a share or a tmpfs */
+	assert_string_equal(p->layers[3].storage_driver, "overlay2");
+	assert_int_equal(p->layers[3].n_disks, 1);
+	assert_true(p->disks[p->layers[3].disks[0].disk].scratch);
+	assert_true(p->layers[3].block_root);
+	assert_int_equal(p->n_kernels, 1);
+	assert_true(dink_strv_has(&p->kernels[0].features, "ext4"));
+	assert_false(dink_strv_has(&p->kernels[0].features, "btrfs"));
+}
+
+static void test_kata_choice(void **state)
+{
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s =
+		parse("dink: 1\nname: k\nlayers:\n  vm: {image: debian, runtime: kata}\n");
+	_cleanup_(dink_plan_freep) struct dink_plan *with = plan(s, "debian13-kata");
+	_cleanup_(dink_plan_freep) struct dink_plan *without = plan(s, "debian12-tcg");
+
+	(void)state;
+	assert_int_equal(with->layers[0].runtime, DINK_RUNTIME_KATA);
+	assert_string_equal(with->layers[0].runtime_name, "io.containerd.kata.v2");
+	assert_int_equal(with->n_kernels, 0);
+	assert_int_equal(without->layers[0].runtime, DINK_RUNTIME_DINK_VM);
+	assert_non_null(strstr(without->layers[0].runtime_reason, "using dink-vm"));
+	assert_int_equal(without->layers[0].kernel, 0);
+}
+
+static void test_thousand_layers(void **state)
+{
+	_cleanup_str_ struct dink_str yaml = {};
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
+	_cleanup_(dink_facts_freep) struct dink_facts *f = host("debian12-tcg");
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_(dink_plan_freep) struct dink_plan *p = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct timespec a, b;
+	double ms;
+
+	(void)state;
+	dink_str_add(&yaml, "dink: 1\nname: big\nlayers:\n");
+	for (int i = 0; i < 100; i++) {
+		dink_str_addf(&yaml, "  l%d:\n    image: docker-host\n    daemon: docker\n", i);
+		dink_str_add(&yaml, "    layers:\n");
+		for (int k = 0; k < 9; k++)
+			dink_str_addf(&yaml, "      c%d: {image: debian}\n", k);
+	}
+	s = parse(yaml.s);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+	assert_int_equal(dink_plan_make(s, f, &p, &err), 0);
+	text = dink_plan_text(p);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
+	assert_int_equal(p->n_layers, 1000);
+	assert_true(strlen(text) > 10000);
+	ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6;
+	print_message("1000 layers planned in %.1f ms of CPU time\n", ms);
+	assert_true(ms < 200 * (getenv("DINK_SLOW_BUILD") ? 10 : 5)); /* 5: sanitizers */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_golden),		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_drivers),		cmocka_unit_test(test_kata_choice),
+		cmocka_unit_test(test_thousand_layers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
