@@ -279,8 +279,10 @@ void agent_reap(struct agent *a)
 		else if (agent_has_children())
 			early[n_early++ % EARLY_MAX] = (struct early){pid, status};
 	}
-	if (!agent_has_children())
+	if (n_early && !agent_has_children()) {
 		memset(early, 0, sizeof(early));
+		n_early = 0;
+	}
 	(void)a;
 }
 

@@ -19,6 +19,8 @@
 
 enum {
 	CHAN_QUEUE_HIGH = 4 * DINK_DATA_MAX,
+	/* a virtio port takes 32 KiB at a time: two writes with the header, not two and a bit */
+	CHAN_READ_MAX = DINK_DATA_MAX - DINK_FRAME_HEADER,
 	CHAN_CREDIT_STEP = DINK_WINDOW / 4,
 	CHAN_HASH = 256,
 };

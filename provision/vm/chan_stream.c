@@ -280,7 +280,7 @@ static void read_out(struct chan_stream *s)
 
 	chan_enter(c);
 	if (may_read(s)) {
-		size_t max = s->send_credit < DINK_DATA_MAX ? s->send_credit : DINK_DATA_MAX;
+		size_t max = s->send_credit < CHAN_READ_MAX ? s->send_credit : CHAN_READ_MAX;
 		uint8_t *to = chan_buf_room(&c->out, DINK_FRAME_HEADER + max);
 		ssize_t n = read(s->out_fd, to + DINK_FRAME_HEADER, max);
 
@@ -333,8 +333,9 @@ void chan_streams_take(struct dink_chan *c, const struct dink_frame *f, const ui
 
 	if (!s) {
 		/*
-		 * The last credit for a stream that ended is honest, and so is a second EOF: an agent
-		 * whose request fails cannot know what it had ended before. Data after the end is not.
+		 * The last credit for a stream that ended is honest, and so is a second EOF: an
+		 * agent whose request fails cannot know what it had ended before. Data after the
+		 * end is not.
 		 */
 		if (c->host && (f->id >= c->next_id || f->type == DINK_FRAME_DATA))
 			chan_break(c, "the guest sent a frame for a stream that is not there");

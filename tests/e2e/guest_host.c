@@ -3,9 +3,10 @@
  * The host's end of a guest, for tests: boots QEMU under TCG with a kernel, an initramfs and an
  * EROFS root, then drives dink-agent through its whole protocol and checks what comes back.
  *
- *	guest_host VMLINUX INITRAMFS EROFS
+ *	guest_host VMLINUX INITRAMFS EROFS [SCRIPT]
  *
- * Prints TAP; figures as comments. Exit status 1 if a check failed.
+ * Prints TAP; figures as comments. Exit status 1 if a check failed. With SCRIPT only that is run by
+ *a shell in the container, and its output shown.
  */
 #include "provision/base/file.h"
 #include "provision/base/hash.h"
@@ -300,7 +301,11 @@ static void boot(struct host *h, const char *kernel, const char *initrd, const c
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
 	_cleanup_free_ char *sock = xasprintf("/tmp/dink-guest-test.%d", getpid());
-	const char *smp = getenv("GUEST_SMP");
+	const char *smp = getenv("GUEST_SMP"), *more = getenv("GUEST_APPEND");
+	_cleanup_free_ char *append =
+		xasprintf("console=ttyS0 quiet mitigations=off no_timer_check "
+			  "tsc=reliable panic=-1 %s",
+			  more ? more : "");
 	struct watch t0 = {dink_now_ms(), 0};
 	int fd;
 
@@ -308,9 +313,9 @@ static void boot(struct host *h, const char *kernel, const char *initrd, const c
 		      "qboot.rom", "-nodefaults", "-no-user-config", "-display", "none",
 		      "-no-reboot", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-m", "512",
 		      "-smp", smp ? smp : "1", "-kernel", kernel, "-initrd", initrd, "-append",
-		      "console=ttyS0 quiet mitigations=off no_timer_check tsc=reliable panic=-1",
-		      "-device", "virtio-serial-pci", "-device", "virtio-rng-pci", "-device",
-		      "virtserialport,chardev=ch,name=" DINK_PORT_NAME, "-serial", "stdio", NULL);
+		      append, "-device", "virtio-serial-pci", "-device", "virtio-rng-pci",
+		      "-device", "virtserialport,chardev=ch,name=" DINK_PORT_NAME, "-serial",
+		      "stdio", NULL);
 	dink_strv_addl(&cmd.argv, "-netdev", "user,id=n0,restrict=on", "-device",
 		       "virtio-net-pci,netdev=n0,romfile=", NULL);
 	dink_strv_addl(&cmd.argv, "-chardev", NULL);
@@ -664,18 +669,38 @@ static void test_end(struct host *h)
 	printf("# from SIGTERM to the end of QEMU: %" PRIu64 " ms\n", dink_now_ms() - t0.wall_ms);
 }
 
+static void run_script(struct host *h, const char *script)
+{
+	_cleanup_free_ char *out = NULL, *err = NULL;
+	struct run *r;
+	struct watch t0;
+
+	test_setup(h);
+	test_create(h);
+	t0 = start_watch(h);
+	r = shell(h, script, -1);
+	tell(h, &t0, "script");
+	out = text_of(r->out);
+	err = text_of(r->err);
+	printf("%s%s# exit status %d\n", out, err, r->status);
+	dink_chan_request(h->chan, parse("{\"op\":\"poweroff\"}"), NULL, NULL);
+	waitpid(h->qemu, NULL, 0);
+}
+
 int main(int argc, char **argv)
 {
 	static struct host h;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: guest_host VMLINUX INITRAMFS EROFS\n");
+	if (argc != 4 && argc != 5) {
+		fprintf(stderr, "usage: guest_host VMLINUX INITRAMFS EROFS [SCRIPT]\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
 	h.loop = dink_loop_new();
 	boot(&h, argv[1], argv[2], argv[3]);
-	if (h.hello) {
+	if (h.hello && argc == 5) {
+		run_script(&h, argv[4]);
+	} else if (h.hello) {
 		test_setup(&h);
 		test_create(&h);
 		test_exec(&h);
