@@ -174,29 +174,43 @@ static int open_terminal(struct launch *l, const struct vm_create_opts *o, struc
 			       err);
 }
 
-static int wait_created(struct launch *l, struct dink_err *err)
+/* The monitor's word: created, or why not. */
+static int read_answer(struct launch *l, uint32_t timeout_ms, struct dink_err *err)
 {
 	_cleanup_json_ struct json_object *answer = NULL;
+	int r = dink_vm_recv(l->sync, timeout_ms, &answer, err);
 
-	/* the guest booted meanwhile */
-	int r = vm_run_hooks(l->oci->hooks, "prestart", l->state, "creating", err);
-	if (r == 0)
-		r = vm_run_hooks(l->oci->hooks, "createRuntime", l->state, "creating", err);
-	if (r < 0)
-		return r;
-	_cleanup_json_ struct json_object *go = dink_json_new();
-	dink_json_set_str(go, "hooks", "done");
-	_cleanup_(dink_err_clear) struct dink_err ignored = {};
-	/* a monitor that failed meanwhile has left its reason in the socket */
-	if (dink_vm_send(l->sync, go, NULL, 0, &ignored) < 0 && ignored.errnum != EPIPE)
-		return dink_err_set(err, DINK_E_CHILD, ignored.errnum, "talk to the monitor");
-	r = dink_vm_recv(l->sync, 0, &answer, err);
 	if (r < 0)
 		return dink_err_push(err, "waiting for the VM (see %s/monitor.log)", l->state->dir);
 	if (!dink_json_bool_or(answer, "ok", false))
 		return dink_err_set(err, DINK_E_CHILD, 0, "%s",
 				    dink_json_str_or(answer, "error", "the monitor failed"));
 	return 0;
+}
+
+static int wait_created(struct launch *l, struct dink_err *err)
+{
+	_cleanup_(dink_err_clear) struct dink_err hook = {};
+
+	/* the guest boots meanwhile */
+	int r = vm_run_hooks(l->oci->hooks, "prestart", l->state, "creating", &hook);
+	if (r == 0)
+		r = vm_run_hooks(l->oci->hooks, "createRuntime", l->state, "creating", &hook);
+	if (r < 0) {
+		/* a hook has no process to look at if the monitor is gone: then that is the reason
+		 */
+		_cleanup_(dink_err_clear) struct dink_err monitor = {};
+		int m = dink_vmstate_alive(l->state) ? 0 : read_answer(l, 1000, &monitor);
+		dink_err_move(err, m < 0 ? &monitor : &hook);
+		return m < 0 ? m : r;
+	}
+	_cleanup_json_ struct json_object *go = dink_json_new();
+	dink_json_set_str(go, "hooks", "done");
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	/* a monitor that failed meanwhile has left its reason in the socket */
+	if (dink_vm_send(l->sync, go, NULL, 0, &ignored) < 0 && ignored.errnum != EPIPE)
+		return dink_err_set(err, DINK_E_CHILD, ignored.errnum, "talk to the monitor");
+	return read_answer(l, 0, err);
 }
 
 static int do_launch(const struct vm_globals *g, struct launch *l, const struct vm_create_opts *o,

@@ -24,6 +24,7 @@ enum {
 	SHUTDOWN_TIMEOUT_MS = 20000,
 	KILL_ANSWER_MS = 1000,
 	KILL_EXIT_MS = 5000,
+	LOST_MS = 500,
 	STATUS_KILLED = 128 + SIGKILL,
 };
 
@@ -361,23 +362,24 @@ static void on_event(void *ctx, struct json_object *event)
 		mon_trace(m, dink_json_str_or(event, "text", ""));
 }
 
-static void on_closed(void *ctx, const char *why)
+static void channel_lost(void *ctx)
 {
 	struct monitor *m = ctx;
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 
-	mon_trace(m, why);
-	if (m->status == MON_STOPPING)
-		return;
-	/* QEMU's own end says more: give its pidfd the first word */
-	if (m->qemu.pid > 0) {
-		int status = 0;
-		usleep(20000);
-		if (waitpid(m->qemu.pid, &status, WNOHANG | WNOWAIT) == m->qemu.pid)
-			return;
-	}
-	dink_err_set(&err, DINK_E_CHILD, 0, "the channel to the guest broke: %s", why);
+	m->lost_timer = NULL;
+	dink_err_set(&err, DINK_E_CHILD, 0, "the channel to the guest broke");
 	mon_fail(m, &err);
+}
+
+static void on_closed(void *ctx, const char *why)
+{
+	struct monitor *m = ctx;
+
+	mon_trace(m, why);
+	/* if QEMU has ended, its own words say more: they get a moment */
+	if (m->status != MON_STOPPING && !m->lost_timer)
+		m->lost_timer = dink_loop_after(m->loop, LOST_MS, channel_lost, m);
 }
 
 extern const struct dink_chan_ops mon_chan_ops;

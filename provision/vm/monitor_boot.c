@@ -248,13 +248,14 @@ static int open_disks(struct monitor *m, struct dink_qemu_opts *o, struct dink_e
 		struct json_object *d = json_object_array_get_idx(disks, i);
 		const char *path = dink_json_str_or(d, "source", "");
 		bool ro = dink_json_bool_or(d, "readonly", false);
-		int fd = open(path, (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-		if (fd < 0)
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		int rw = fd < 0 || ro ? -1 : open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0 || (rw < 0 && !ro))
 			return dink_err_set(err, DINK_E_HOST, errno, "open the disk %s", path);
 		o->disks[o->n_disks++] = (struct dink_qemu_disk){
 			.fd = fd,
+			.rw_fd = rw,
 			.serial = dink_json_str_or(d, "serial", ""),
-			.readonly = ro,
 		};
 	}
 	return 0;
@@ -263,7 +264,7 @@ static int open_disks(struct monitor *m, struct dink_qemu_opts *o, struct dink_e
 static int start_qemu(struct monitor *m, struct dink_qemu_opts *o, int log_fd, struct dink_err *err)
 {
 	_cleanup_strv_ struct dink_strv argv = {};
-	int fds[4 + DINK_QEMU_NICS_MAX + DINK_QEMU_DISKS_MAX], n = 0;
+	int fds[4 + DINK_QEMU_NICS_MAX + 2 * DINK_QEMU_DISKS_MAX], n = 0;
 	int r = dink_qemu_argv(o, &argv, err);
 
 	if (r < 0)
@@ -277,6 +278,10 @@ static int start_qemu(struct monitor *m, struct dink_qemu_opts *o, int log_fd, s
 		fds[n++] = o->taps[i];
 	for (int i = 0; i < o->n_disks; i++)
 		fds[n++] = o->disks[i].fd;
+	for (int i = 0; i < o->n_disks; i++) {
+		if (o->disks[i].rw_fd >= 0)
+			fds[n++] = o->disks[i].rw_fd;
+	}
 	r = spawn(m, &m->qemu, "QEMU", &argv, fds, n, log_fd, true, err);
 	for (int i = 0; i < n; i++)
 		close(fds[i]);

@@ -89,7 +89,7 @@ struct monitor {
 	struct mon_client *clients;
 	struct mon_exec *execs;
 	uint64_t exec_count;
-	struct dink_source *kill_timer, *boot_timer, *end_timer;
+	struct dink_source *kill_timer, *boot_timer, *end_timer, *lost_timer;
 	int signal_fd;
 	int64_t born_ms;
 };

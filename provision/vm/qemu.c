@@ -189,12 +189,17 @@ static void write_disks(struct writer *w, const struct dink_qemu_opts *o)
 		putn(w, "fd", d->fd);
 		putn(w, "set", i + 1);
 		flush(w, "-add-fd");
+		if (d->rw_fd >= 0) {
+			putn(w, "fd", d->rw_fd);
+			putn(w, "set", i + 1);
+			flush(w, "-add-fd");
+		}
 		put(w, "if", "none");
 		put(w, "id", id);
 		put(w, "format", "raw");
 		put(w, "cache", "writeback");
 		put(w, "discard", "unmap");
-		put(w, "readonly", d->readonly ? "on" : "off");
+		put(w, "readonly", d->rw_fd < 0 ? "on" : "off");
 		_cleanup_free_ char *file = xasprintf("/dev/fdset/%d", i + 1);
 		put(w, "file", file);
 		flush(w, "-drive");

@@ -15,9 +15,13 @@
 enum { DINK_QEMU_NICS_MAX = 8, DINK_QEMU_DISKS_MAX = 16 };
 
 struct dink_qemu_disk {
-	int fd; /* open, inherited by QEMU: it needs no right to the path */
+	/*
+	 * Open and inherited by QEMU, which then needs no right to the path: for reading and, if
+	 * the disk is writable, for both (QEMU writes only once the guest's device is there)
+	 */
+	int fd;
+	int rw_fd; /* -1 = read-only */
 	const char *serial;
-	bool readonly;
 };
 
 struct dink_qemu_opts {
