@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's end of a guest, for tests: boots QEMU under TCG with a kernel, an initramfs and an
- * EROFS root, then drives dink-agent through its whole protocol and checks what comes back.
+ * The host's end of a guest, for tests: boots QEMU under TCG with a kernel, an initramfs made of
+ *the agent and this host's crun, and an EROFS root, then drives dink-agent through its whole
+ *protocol and checks what comes back.
  *
- *	guest_host VMLINUX INITRAMFS EROFS [SCRIPT]
+ *	guest_host VMLINUX AGENT EROFS [SCRIPT]
  *
  * Prints TAP; figures as comments. Exit status 1 if a check failed. With SCRIPT only that is run by
  *a shell in the container, and its output shown.
@@ -13,6 +14,7 @@
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
 #include "provision/vm/chan.h"
+#include "provision/vm/guest.h"
 #include "provision/vm/proto.h"
 
 #include <fcntl.h>
@@ -296,15 +298,36 @@ static int connect_guest(const char *path)
 	return -1;
 }
 
-static void boot(struct host *h, const char *kernel, const char *initrd, const char *erofs)
+/* fail() - the test itself cannot go on */
+static void fail(const struct dink_err *err)
+{
+	_cleanup_free_ char *text = dink_err_format(err);
+
+	fprintf(stderr, "%s\n", text);
+	exit(2);
+}
+
+static char *make_initramfs(const char *agent)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_free_ char *crun = dink_which("crun");
+	char *path = xasprintf("/tmp/dink-guest-test.%d.cpio", getpid());
+
+	if (dink_initramfs_write(path, agent, crun ? crun : "crun", &err) < 0)
+		fail(&err);
+	return path;
+}
+
+static void boot(struct host *h, const char *kernel, const char *agent, const char *erofs)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
 	_cleanup_free_ char *sock = xasprintf("/tmp/dink-guest-test.%d", getpid());
+	_cleanup_free_ char *initrd = make_initramfs(agent);
 	const char *smp = getenv("GUEST_SMP"), *more = getenv("GUEST_APPEND");
 	_cleanup_free_ char *append =
 		xasprintf("console=ttyS0 quiet mitigations=off no_timer_check "
-			  "tsc=reliable panic=-1 %s",
+			  "tsc=reliable panic=-1 norandmaps %s",
 			  more ? more : "");
 	struct watch t0 = {dink_now_ms(), 0};
 	int fd;
@@ -326,16 +349,13 @@ static void boot(struct host *h, const char *kernel, const char *initrd, const c
 		       NULL);
 	cmd.out = STDERR_FILENO;
 	cmd.errfd = STDERR_FILENO;
-	if (dink_cmd_spawn(&cmd, &h->qemu, NULL, &err) < 0) {
-		_cleanup_free_ char *text = dink_err_format(&err);
-
-		fprintf(stderr, "%s", text);
-		exit(2);
-	}
+	if (dink_cmd_spawn(&cmd, &h->qemu, NULL, &err) < 0)
+		fail(&err);
 	fd = connect_guest(sock);
 	unlink(sock);
 	h->chan = dink_chan_new(h->loop, fd, true, &ops, h);
 	wait_for(h, &h->hello, 60000);
+	unlink(initrd);
 	check(h->hello, "the agent says hello");
 	tell(h, &t0, "boot until hello");
 }
@@ -692,7 +712,7 @@ int main(int argc, char **argv)
 	static struct host h;
 
 	if (argc != 4 && argc != 5) {
-		fprintf(stderr, "usage: guest_host VMLINUX INITRAMFS EROFS [SCRIPT]\n");
+		fprintf(stderr, "usage: guest_host VMLINUX AGENT EROFS [SCRIPT]\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
