@@ -121,8 +121,11 @@ static void add_env_schema(struct json_object *o)
 
 static void add_text_schema(struct json_object *o, const struct dink_field *f)
 {
-	/* a pattern holds strings only, so a name like 42 passes as a number too */
-	set_loose_text(o);
+	/* a pattern binds strings alone, so that a name like 42 passes as a number too */
+	if (f->rule->is_no_number)
+		dink_json_set_str(o, "type", "string");
+	else
+		set_loose_text(o);
 	dink_json_set_str(o, "pattern", f->rule->pattern);
 }
 

@@ -177,22 +177,26 @@ const struct dink_rule dink_rule_target = {
 	.pattern = TARGET_PATTERN,
 	.ok = is_target,
 	.hint = "it is a path in the layer, such as /data; /.dink... is dink's own",
+	.is_no_number = true,
 };
 const struct dink_rule dink_rule_source = {
 	.wants = "a path that begins with '/', './' or '../' and has no ':'",
 	.pattern = "^(/|\\.{1,2}/)[^:\\x00-\\x1f\\x7f]*$",
 	.ok = is_source,
+	.is_no_number = true,
 };
 const struct dink_rule dink_rule_kernel_source = {
 	.wants = "'debian', or the path of a tarball that begins with '/', './' or '../'",
 	.pattern = "^(debian|(/|\\.{1,2}/)[^:\\x00-\\x1f\\x7f]*)$",
 	.ok = is_kernel_source,
+	.is_no_number = true,
 };
 const struct dink_rule dink_rule_sha256 = {
 	.wants = "64 hexadecimal digits, lower case",
 	.pattern = "^[0-9a-f]{64}$",
 	.ok = is_sha256,
 	.hint = "sha256sum TARBALL prints it",
+	.is_no_number = true,
 };
 const struct dink_rule dink_rule_registry = {
 	.wants = "a reference such as docker.io/library/alpine:3.20",

@@ -3,7 +3,7 @@
  * The scenario: YAML text -> a model in which every value remembers its place.
  *
  * Pure: no I/O but reading the one file. The tables in schema.c describe each field once; the
- * parser, `dink schema`, the man page section and the fuzz dictionary are all made from them.
+ * parser, `dink schema`, the reference in dink-scenario(5) and writing back are made from them.
  */
 #pragma once
 

@@ -25,7 +25,8 @@ struct dink_rule {
 	const char *wants;   /* "an absolute path" */
 	const char *pattern; /* the same as a regular expression, for the schema */
 	bool (*ok)(const char *text);
-	const char *hint; /* may be NULL */
+	const char *hint;  /* may be NULL */
+	bool is_no_number; /* nothing that fits looks like a number or a boolean of YAML */
 };
 
 struct dink_table;

@@ -72,6 +72,22 @@ need_python() {
 	done
 }
 
+@test "whatever the schema refuses dink refuses too: 2000 mutants" {
+	need_python
+	"$dink" schema >"$BATS_TEST_TMPDIR/schema.json"
+	mkdir "$BATS_TEST_TMPDIR/m"
+	opinion mutants 2000 tests/fuzz/corpus/scenario/everything.yaml "$BATS_TEST_TMPDIR/m"
+	cd "$BATS_TEST_TMPDIR/m"
+	opinion ../schema.json *.yaml | sed -n 's/: refused: .*//p' >../schema-refuses
+	"$dink" validate --json *.yaml >../dink.json || [ $? -eq 3 ]
+	jq -r '.[] | select(.valid | not) | .file' ../dink.json >../dink-refuses
+	comm -23 ../schema-refuses ../dink-refuses | tee ../only-schema
+	[ ! -s ../only-schema ]
+	# and both do refuse many, and not all
+	[ "$(wc -l <../schema-refuses)" -ge 500 ]
+	[ "$(jq '[.[] | select(.valid)] | length' ../dink.json)" -ge 50 ]
+}
+
 @test "--json: the same problems for programs" {
 	cd tests/golden/bad
 	run -3 "$dink" validate --json 12-unknown-keys.yaml ../../../scenarios/vm.yaml

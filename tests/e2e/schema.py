@@ -4,8 +4,11 @@
 
 schema.py SCHEMA FILE...   prints "FILE: valid" or "FILE: refused: why" for each
 schema.py SCHEMA           checks the schema itself
+schema.py mutants N FILE DIR   writes N documents that differ from FILE in one or two places
 """
+import copy
 import json
+import random
 import re
 import sys
 
@@ -55,4 +58,49 @@ def main(schema_path, *files):
         print(f"{path}: refused: {error.message[:120]}" if error else f"{path}: valid")
 
 
-main(*sys.argv[1:])
+# what is put where something else was; JSON is YAML
+ODD = [None, True, 0, 3, -1, 0.5, 10**30, "", "x", "A b", "10GiB", "/data", "./x:/x:ro", "80:80",
+       "none", "kata", [], ["x"], [[]], {}, {"a": 1}, {"a": {}}, {"image": "debian"}]
+
+
+def places(value):
+    """Every map and list in a value, with the keys or indices of its members."""
+    if isinstance(value, dict):
+        for key in value:
+            yield value, key
+            yield from places(value[key])
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield value, i
+            yield from places(item)
+
+
+def mutate(value, dice):
+    holder, key = dice.choice(list(places(value)))
+    what = dice.randrange(4)
+    if what == 0:
+        del holder[key]
+    elif what == 1 and isinstance(holder, dict):
+        holder[dice.choice(["x", "A", "image", "size", "layers", "daemon", "target"])] = dice.choice(ODD)
+    elif what == 2:
+        other, at = dice.choice(list(places(value)))
+        holder[key] = copy.deepcopy(other[at])
+    else:
+        holder[key] = dice.choice(ODD)
+
+
+def mutants(count, path, folder):
+    dice = random.Random(1)  # the same ones each time
+    original = load(path)
+    for i in range(int(count)):
+        value = copy.deepcopy(original)
+        for _ in range(dice.randint(1, 2)):
+            mutate(value, dice)
+        with open(f"{folder}/{i:04}.yaml", "w") as f:
+            json.dump(value, f, ensure_ascii=False)
+
+
+if sys.argv[1] == "mutants":
+    mutants(*sys.argv[2:])
+else:
+    main(*sys.argv[1:])
