@@ -402,6 +402,9 @@ static const char config[] =
 	"\"sysctl\":{\"net.ipv4.ip_unprivileged_port_start\":\"0\",\"kernel.shmmax\":\"123456789\"}"
 	","
 	"\"maskedPaths\":[\"/proc/timer_list\"],\"readonlyPaths\":[\"/proc/sys\"],"
+	"\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_X86_64\"]"
+	","
+	"\"syscalls\":[{\"names\":[\"swapon\"],\"action\":\"SCMP_ACT_ERRNO\"}]},"
 	"\"devices\":[{\"path\":\"/dev/kmsg\",\"type\":\"c\",\"major\":77,\"minor\":7},"
 	"{\"path\":\"/dev/none\",\"type\":\"c\",\"major\":78,\"minor\":7}],"
 	"\"resources\":{\"memory\":{\"limit\":419430400,\"swap\":838860800},\"pids\":{\"limit\":"
@@ -484,6 +487,36 @@ static void test_exec(struct host *h)
 	/* somebody keeps stdout open: the exit still comes, and what was written is there */
 	check(said(shell(h, "(sleep 1000 >&1 &) ; echo left", -1), 0, "left\n"),
 	      "a daemon that keeps stdout open");
+}
+
+/* test_user() - an exec as somebody else, with some of everything that confines it */
+static void test_user(struct host *h)
+{
+	const char *const argv[] = {"sh", "-c",
+				    "id -u; id -G; pwd; ulimit -n; echo x >/dev/stdout; "
+				    "grep -E 'Cap(Eff|Bnd)|NoNewPrivs|Seccomp:' /proc/self/status",
+				    NULL};
+	struct json_object *msg = parse("{\"op\":\"exec\",\"exec\":\"user\"}");
+	struct json_object *p = make_process(argv, false);
+	struct run *r = new_run(h, "user");
+
+	dink_json_set(p, "user", parse("{\"uid\":1000,\"gid\":1001,\"additionalGids\":[5,6]}"));
+	dink_json_set_str(p, "cwd", "/tmp");
+	dink_json_set_bool(p, "noNewPrivileges", true);
+	dink_json_set(p, "rlimits",
+		      parse("[{\"type\":\"RLIMIT_NOFILE\",\"hard\":777,\"soft\":555}]"));
+	dink_json_set(p, "capabilities",
+		      parse("{\"bounding\":[\"CAP_CHOWN\",\"CAP_KILL\"],\"effective\":[],"
+			    "\"permitted\":[],\"inheritable\":[],\"ambient\":[]}"));
+	dink_json_set_str(p, "apparmorProfile", "docker-default");
+	dink_json_set(msg, "process", p);
+	add_streams(h, msg, r, -1, false);
+	check(ask(h, msg), "exec as a user: %s", refusal(h));
+	wait_for(h, &r->ended, 60000);
+	check(said(r, 0,
+		   "1000\n1001 5 6\n/tmp\n555\nx\nCapEff:\t0000000000000000\n"
+		   "CapBnd:\t0000000000000021\nNoNewPrivs:\t1\nSeccomp:\t2\n"),
+	      "user, groups, folder, limits, capabilities, no_new_privs, seccomp");
 }
 
 static void test_container(struct host *h)
@@ -725,6 +758,7 @@ int main(int argc, char **argv)
 		test_create(&h);
 		test_exec(&h);
 		test_container(&h);
+		test_user(&h);
 		test_bulk(&h);
 		test_tty(&h);
 		test_control(&h);
