@@ -4,6 +4,7 @@
 
 #include "loopdev/loopdev.h"
 #include "provision/base/json.h"
+#include "provision/base/proc.h"
 #include "provision/base/units.h"
 
 struct create_opts {
@@ -106,6 +107,7 @@ static int run_disk_create(struct dink_args *args, struct dink_err *err)
 		.force = o->force,
 	};
 
+	dink_catch_interrupts();
 	int r = dink_disk_create(args->v[0], &make, err);
 	return r < 0 ? r : show(args->v[0], args->json, err);
 }

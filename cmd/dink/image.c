@@ -5,6 +5,7 @@
 #include "images/images.h"
 #include "provision/base/file.h"
 #include "provision/base/json.h"
+#include "provision/base/proc.h"
 #include "provision/base/units.h"
 
 static struct json_object *image_to_json(const struct dink_image *i)
@@ -43,6 +44,7 @@ static int run_image_build(struct dink_args *args, struct dink_err *err)
 	_cleanup_json_ struct json_object *list = json_object_new_array();
 
 	dink_strv_addl(&shipped, "debian", "docker-host", NULL);
+	dink_catch_interrupts();
 	char **names = args->n ? args->v : shipped.v;
 	for (size_t i = 0; names[i]; i++) {
 		_cleanup_(dink_image_clear) struct dink_image image = {};
