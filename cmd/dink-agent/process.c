@@ -96,8 +96,10 @@ static struct proc *new_proc(struct agent *a, uint32_t request, const char *name
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	p->terminal = terminal;
 	p->in = (uint32_t)dink_json_int_or(msg, "in", 0);
-	p->out = terminal ? 0 : (uint32_t)dink_json_int_or(msg, "out", 0);
-	p->err = terminal ? 0 : (uint32_t)dink_json_int_or(msg, "err", 0);
+	if (!terminal) {
+		p->out = (uint32_t)dink_json_int_or(msg, "out", 0);
+		p->err = (uint32_t)dink_json_int_or(msg, "err", 0);
+	}
 	p->listener = p->tty = -1;
 	p->file = xasprintf(AGENT_DIR "/p%u", a->serial++);
 	p->next = procs;
@@ -108,20 +110,22 @@ static struct proc *new_proc(struct agent *a, uint32_t request, const char *name
 
 /* --- streams --- */
 
+static const char *const stream_names[] = {"in", "out", "err"};
+
+/* expect_streams() - from the first, so that each ends exactly once whatever happens later */
+static void expect_streams(struct agent *a, struct json_object *msg)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(stream_names); i++)
+		dink_chan_stream_expect(a->chan,
+					(uint32_t)dink_json_int_or(msg, stream_names[i], 0));
+}
+
 /* end_streams() - those of a request that failed */
 static void end_streams(struct agent *a, struct json_object *msg)
 {
-	static const char *const names[] = {"in", "out", "err"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		uint32_t id = (uint32_t)dink_json_int_or(msg, names[i], 0);
-
-		if (!id)
-			continue;
-		/* the one is right for a stream that was tied, the other for one that was not */
-		dink_chan_stream_reset(a->chan, id);
-		dink_chan_stream(a->chan, id, -1, -1, NULL, NULL);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(stream_names); i++)
+		dink_chan_stream_reset(a->chan,
+				       (uint32_t)dink_json_int_or(msg, stream_names[i], 0));
 }
 
 static void report_exit(struct proc *p)
@@ -198,7 +202,6 @@ static int make_stdio(struct proc *p, struct json_object *process, int child[3])
 	if (p->terminal) {
 		p->size.ws_row = (unsigned short)dink_json_int_or(process, "consoleSize.height", 0);
 		p->size.ws_col = (unsigned short)dink_json_int_or(process, "consoleSize.width", 0);
-		dink_chan_stream_expect(p->a->chan, p->in);
 		ids[0] = ids[1] = ids[2] = 0;
 		r = listen_console(p);
 	}
@@ -294,14 +297,9 @@ static void refuse_proc(struct proc *p, const struct dink_err *err)
 	if (!p->name[0])
 		p->a->created = false;
 	/* reset does not call on_output_done: p is free to go */
-	for (int i = 0; i < 3; i++) {
-		uint32_t id = i == 0 ? p->in : i == 1 ? p->out : p->err;
-
-		if (id) {
-			dink_chan_stream_reset(p->a->chan, id);
-			dink_chan_stream(p->a->chan, id, -1, -1, NULL, NULL);
-		}
-	}
+	dink_chan_stream_reset(p->a->chan, p->in);
+	dink_chan_stream_reset(p->a->chan, p->out);
+	dink_chan_stream_reset(p->a->chan, p->err);
 	free_proc(p);
 }
 
@@ -417,6 +415,7 @@ void agent_create(struct agent *a, uint32_t id, struct json_object *msg)
 	bool terminal = dink_json_bool_or(process, "terminal", false);
 	int r;
 
+	expect_streams(a, msg);
 	if (!a->root || a->created)
 		r = dink_err_set(&err, DINK_E_USAGE, EEXIST, "%s",
 				 a->created ? "the guest has its container"
@@ -445,6 +444,7 @@ void agent_exec(struct agent *a, uint32_t id, struct json_object *msg)
 	const char *name = dink_json_str_or(msg, "exec", "");
 	struct proc *p;
 
+	expect_streams(a, msg);
 	if (!a->init || a->dying)
 		dink_err_set(&err, DINK_E_USAGE, ESRCH, "the container is not running");
 	else if (!*name || strlen(name) >= NAME_MAX_ || find_proc(name))
