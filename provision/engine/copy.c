@@ -45,6 +45,73 @@ static bool means_contents(const char *path)
 	return STREQ(path, ".") || STREQ(path, "/") || dink_ends_with(path, "/.");
 }
 
+static int decode_base64(const char *text, char *out, size_t size)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint32_t bits = 0;
+	int have = 0;
+	size_t n = 0;
+
+	for (; *text && *text != '='; text++) {
+		const char *d = strchr(digits, *text == '-' ? '+' : *text == '_' ? '/' : *text);
+
+		if (!d || n + 1 >= size)
+			return -EPROTO;
+		bits = bits << 6 | (uint32_t)(d - digits);
+		have += 6;
+		if (have >= 8) {
+			have -= 8;
+			out[n++] = (char)(bits >> have);
+		}
+	}
+	out[n] = '\0';
+	return (int)n;
+}
+
+enum { GO_MODE_DIR = 1u << 31, GO_MODE_SYMLINK = 1u << 27, LINKS_MAX = 8 };
+
+enum look { LOOK_NOTHING, LOOK_DIR, LOOK_LINK, LOOK_OTHER };
+
+/* One look by the engine: enum look; *ret_link is set for LOOK_LINK. */
+static int look(const struct dink_copy_layer *l, const char *path, char **ret_link,
+		struct dink_err *err)
+{
+	_cleanup_free_ char *name = dink_url_escape(l->container), *where = dink_url_escape(path);
+	_cleanup_free_ char *url = xasprintf("/containers/%s/archive?path=%s", name, where);
+	_cleanup_(dink_err_clear) struct dink_err why = {};
+	_cleanup_json_ struct json_object *o = NULL;
+	struct dink_http h = DINK_HTTP_INIT;
+	char text[STAT_MAX];
+	int64_t mode;
+	int r, n;
+
+	h.method = "HEAD";
+	h.path = url;
+	h.want_header = "X-Docker-Container-Path-Stat";
+	r = dink_http_run(l->engine, &h, &why);
+	if (r < 0 && h.status == 404)
+		return LOOK_NOTHING;
+	if (r < 0) {
+		dink_err_move(err, &why);
+		return r;
+	}
+	n = h.header ? decode_base64(h.header, text, sizeof(text)) : -EPROTO;
+	free(h.header);
+	if (n < 0)
+		return dink_err_set(err, DINK_E_CHILD, EPROTO, "the engine's answer about %s",
+				    path);
+	r = dink_json_parse(text, (size_t)n, "the engine's answer", &o, err);
+	if (r < 0)
+		return r;
+	mode = dink_json_int_or(o, "mode", 0);
+	if (mode & GO_MODE_SYMLINK && dink_json_str_or(o, "linkTarget", "")[0] == '/') {
+		*ret_link = xstrdup(dink_json_str_or(o, "linkTarget", ""));
+		return LOOK_LINK;
+	}
+	return mode & GO_MODE_DIR ? LOOK_DIR : LOOK_OTHER;
+}
+
 /* --- what the layer sends ------------------------------------------------------------------- */
 
 struct transfer {
@@ -79,8 +146,16 @@ static int send_from_layer(const struct dink_copy_layer *l, const char *path, in
 	_cleanup_strv_ struct dink_strv argv = {};
 	_cleanup_free_ char *dir = NULL, *base = NULL;
 
-	if (!l->by_tar)
-		return dink_engine_get_archive(l->engine, l->container, path, fd, err);
+	if (!l->by_tar) {
+		/* docker and podman name what is in "DIR/." differently, and what is in DIR alike
+		 */
+		_cleanup_free_ char *whole = xstrdup(path);
+
+		while (strlen(whole) > 1 &&
+		       (dink_ends_with(whole, "/") || dink_ends_with(whole, "/.")))
+			whole[strlen(whole) - 1] = '\0';
+		return dink_engine_get_archive(l->engine, l->container, whole, fd, err);
+	}
 	dir = means_contents(path) ? xstrdup(path) : dir_name(path);
 	base = means_contents(path) ? xstrdup(".") : base_name(path);
 	dink_strv_addl(&argv, "tar", "-C", dir, "-cf", "-", base, NULL);
@@ -169,6 +244,17 @@ int dink_copy_out(const struct dink_copy_layer *from, const char *path, const ch
 	if (path[0] != '/')
 		return dink_err_set(err, DINK_E_USAGE, 0, "'%s' is not absolute in the layer",
 				    path);
+	/* podman sends an empty stream for what is not there */
+	if (!from->by_tar) {
+		_cleanup_free_ char *link = NULL;
+
+		r = look(from, path, &link, err);
+		if (r < 0)
+			return r;
+		if (r == LOOK_NOTHING)
+			return dink_err_set(err, DINK_E_USAGE, 0, "there is no %s in the layer",
+					    path);
+	}
 	if (STREQ(to, "-")) {
 		r = send_from_layer(from, path, STDOUT_FILENO, err);
 	} else if (!is_dir && dink_ends_with(to, "/")) {
@@ -198,71 +284,6 @@ static int put_stream(const struct dink_copy_layer *l, const char *dir, int fd,
 	return run_tar(l, &argv, fd, STDERR_FILENO, err);
 }
 
-static int decode_base64(const char *text, char *out, size_t size)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	uint32_t bits = 0;
-	int have = 0;
-	size_t n = 0;
-
-	for (; *text && *text != '='; text++) {
-		const char *d = strchr(digits, *text == '-' ? '+' : *text == '_' ? '/' : *text);
-
-		if (!d || n + 1 >= size)
-			return -EPROTO;
-		bits = bits << 6 | (uint32_t)(d - digits);
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			out[n++] = (char)(bits >> have);
-		}
-	}
-	out[n] = '\0';
-	return (int)n;
-}
-
-enum { GO_MODE_DIR = 1u << 31, GO_MODE_SYMLINK = 1u << 27, LINKS_MAX = 8 };
-
-/* One look by the engine: 1 a folder, 0 not (or nothing there), 2 a link: *ret_link. */
-static int look(const struct dink_copy_layer *l, const char *path, char **ret_link,
-		struct dink_err *err)
-{
-	_cleanup_free_ char *name = dink_url_escape(l->container), *where = dink_url_escape(path);
-	_cleanup_free_ char *url = xasprintf("/containers/%s/archive?path=%s", name, where);
-	_cleanup_(dink_err_clear) struct dink_err why = {};
-	_cleanup_json_ struct json_object *o = NULL;
-	struct dink_http h = DINK_HTTP_INIT;
-	char text[STAT_MAX];
-	int64_t mode;
-	int r, n;
-
-	h.method = "HEAD";
-	h.path = url;
-	h.want_header = "X-Docker-Container-Path-Stat";
-	r = dink_http_run(l->engine, &h, &why);
-	if (r < 0 && h.status == 404)
-		return 0;
-	if (r < 0) {
-		dink_err_move(err, &why);
-		return r;
-	}
-	n = h.header ? decode_base64(h.header, text, sizeof(text)) : -EPROTO;
-	free(h.header);
-	if (n < 0)
-		return dink_err_set(err, DINK_E_CHILD, EPROTO, "the engine's answer about %s",
-				    path);
-	r = dink_json_parse(text, (size_t)n, "the engine's answer", &o, err);
-	if (r < 0)
-		return r;
-	mode = dink_json_int_or(o, "mode", 0);
-	if (mode & GO_MODE_SYMLINK && dink_json_str_or(o, "linkTarget", "")[0] == '/') {
-		*ret_link = xstrdup(dink_json_str_or(o, "linkTarget", ""));
-		return 2;
-	}
-	return (mode & GO_MODE_DIR) != 0;
-}
-
 /* Whether a path in the layer is a folder, links followed. */
 static int layer_is_dir(const struct dink_copy_layer *l, const char *path, struct dink_err *err)
 {
@@ -280,8 +301,8 @@ static int layer_is_dir(const struct dink_copy_layer *l, const char *path, struc
 		char *link = NULL;
 
 		r = look(l, at, &link, err);
-		if (r != 2)
-			return r;
+		if (r != LOOK_LINK)
+			return r < 0 ? r : r == LOOK_DIR;
 		free(at);
 		at = link;
 	}
@@ -324,6 +345,11 @@ static int put_path(const char *from, const struct dink_copy_layer *to, const ch
 	else
 		top = base_name(path);
 	dir = is_dir ? xstrdup(path) : dir_name(path);
+	/* podman takes a stream for a folder that is not there, and drops it */
+	if (!is_dir && (is_dir = layer_is_dir(to, dir, err)) <= 0)
+		return is_dir < 0 ? is_dir
+				  : dink_err_set(err, DINK_E_USAGE, 0,
+						 "there is no folder %s in the layer", dir);
 	put.dir = dir;
 	t = (struct transfer){.path = source, .top = top};
 	return run_both(&t, run_packer, read_put, &put, err);

@@ -225,11 +225,16 @@ static void dockerd_argv(struct dink_cmd *cmd, const struct dink_private_paths *
 		      "--storage-driver", choose_storage(p->data_root), "--bridge", rec->net.bridge,
 		      "--iptables=false", "--ip6tables=false", "--ip-forward=false",
 		      "--ip-masq=false", "--exec-opt", "native.cgroupdriver=cgroupfs",
-		      "--log-level", "warn", NULL);
+		      "--shutdown-timeout=3", "--log-level", "warn", NULL);
 	dink_strv_addf(&cmd->argv, "--host=unix://%s", p->socket);
 	dink_strv_addf(&cmd->argv, "--cgroup-parent=/%s", rec->cgroup);
 	dink_strv_addf(&cmd->argv, "--mtu=%u", rec->net.mtu);
 	dink_strv_addf(&cmd->argv, "--default-address-pool=base=%s,size=24", rec->net.pool);
+}
+
+static unsigned long long ulimit_of(rlim_t hard)
+{
+	return hard < 1048576 ? hard : 1048576; /* podman's own default */
 }
 
 /*
@@ -247,10 +252,12 @@ static int podman_argv(struct dink_cmd *cmd, const struct dink_private_paths *p,
 
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || getrlimit(RLIMIT_NPROC, &procs) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "read the limits of this process");
-	dink_str_addf(&text,
-		      "[containers]\ndefault_ulimits = [\"nofile=%llu:%llu\"]\n"
-		      "[engine]\ncgroup_manager = \"cgroupfs\"\n[engine.runtimes]\n",
-		      (unsigned long long)files.rlim_max, (unsigned long long)files.rlim_max);
+	/* soft and hard alike: podman 4.3 takes "SOFT:HARD" the wrong way round */
+	dink_str_add(&text, "[containers]\n");
+	dink_str_addf(&text, "default_ulimits = [\"nofile=%llu:%llu\", \"nproc=%llu:%llu\"]\n",
+		      ulimit_of(files.rlim_max), ulimit_of(files.rlim_max),
+		      ulimit_of(procs.rlim_max), ulimit_of(procs.rlim_max));
+	dink_str_add(&text, "[engine]\ncgroup_manager = \"cgroupfs\"\n[engine.runtimes]\n");
 	r = dink_json_parse_file(p->config, &o, err);
 	if (r < 0)
 		return r;
