@@ -111,3 +111,6 @@ bool cmd_color(int fd);
  * printed as they are; err then says how many there were. */
 struct dink_scenario;
 int cmd_load_scenario(const char *path, struct dink_scenario **ret, struct dink_err *err);
+/* The images that scenario's layers name exist: listed there, or in dink's data (validate.c). */
+struct dink_problems;
+int cmd_check_images(const struct dink_scenario *s, struct dink_problems *problems);

@@ -120,8 +120,11 @@ int cmd_load_scenario(const char *path, struct dink_scenario **ret, struct dink_
 			return -EINVAL;
 		path = found;
 	}
-	if (dink_scenario_load(path, ret, &problems) < 0)
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
+
+	if (dink_scenario_load(path, &s, &problems) < 0 || cmd_check_images(s, &problems) < 0)
 		return load_error(&problems, path, err);
+	*ret = TAKE_PTR(s);
 	return 0;
 }
 

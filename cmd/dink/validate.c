@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/dink/cmd.h"
 
+#include "provision/base/dirs.h"
+#include "provision/base/file.h"
 #include "provision/base/json.h"
 #include "provision/scenario/scenario.h"
 
@@ -13,6 +15,26 @@ static struct json_object *problems_to_json(const struct dink_problems *p)
 	for (size_t i = 0; i < p->n; i++)
 		json_object_array_add(a, dink_err_to_json(&p->list[i]));
 	return a;
+}
+
+int cmd_check_images(const struct dink_scenario *s, struct dink_problems *problems)
+{
+	_cleanup_free_ char *folder = dink_data_file("images");
+	_cleanup_closedir_ DIR *d = folder ? opendir(folder) : NULL;
+	_cleanup_strv_ struct dink_strv shipped = {};
+	struct dirent *e;
+
+	/* without dink's data there is nothing to compare with: the build will tell */
+	if (!d)
+		return 0;
+	while ((e = readdir(d))) {
+		_cleanup_free_ char *recipe = xasprintf("%s/%s/recipe", folder, e->d_name);
+
+		if (dink_name_is_valid(e->d_name) && dink_exists(recipe))
+			dink_strv_add(&shipped, e->d_name);
+	}
+	dink_strv_sort(&shipped);
+	return dink_scenario_check_images(s, &shipped, problems);
 }
 
 static size_t count_layers(struct dink_layer *const *layers, size_t n)
@@ -48,7 +70,7 @@ static int validate_one(const char *file, struct json_object *list)
 	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
 	int code = 0;
 
-	if (dink_scenario_load(file, &s, &problems) < 0)
+	if (dink_scenario_load(file, &s, &problems) < 0 || cmd_check_images(s, &problems) < 0)
 		code = problems.list[0].code;
 	if (list) {
 		struct json_object *o = dink_json_new();
@@ -59,7 +81,7 @@ static int validate_one(const char *file, struct json_object *list)
 		dink_json_set(o, "problems", problems_to_json(&problems));
 		dink_json_set_bool(o, "more", problems.more);
 		json_object_array_add(list, o);
-	} else if (s) {
+	} else if (code == 0) {
 		size_t layers = count_layers(s->layers, s->n_layers);
 
 		printf("%s: %s is valid: %zu layer%s, %zu disk%s, %zu kernel%s\n", file, s->name,

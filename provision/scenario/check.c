@@ -505,3 +505,48 @@ void dink_scenario_check(struct dink_scenario *s, struct dink_report *report)
 	check_disk_uses(&c);
 	free(c.uses);
 }
+
+static void check_image_names(const struct dink_scenario *s, const struct dink_strv *shipped,
+			      struct dink_layer *const *layers, size_t n,
+			      struct dink_report *report)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct dink_layer *l = layers[i];
+
+		check_image_names(s, shipped, l->children, l->n_children, report);
+		if (dink_scenario_image(s, l->image) || dink_strv_has(shipped, l->image))
+			continue;
+		if (!dink_report_at(report, l->image_mark,
+				    "image '%s' is not listed, and none that ships with dink",
+				    l->image))
+			continue;
+		_cleanup_strv_ struct dink_strv names = {};
+		_cleanup_free_ char *known = dink_strv_join(shipped, ", ");
+
+		for (size_t k = 0; k < s->n_images; k++)
+			dink_strv_add(&names, s->images[k].name);
+		dink_strv_addv(&names, shipped->v);
+		const char *near =
+			names.n ? dink_nearest(l->image, (const char *const *)names.v) : NULL;
+
+		if (near)
+			dink_report_hint(report, "did you mean '%s'?", near);
+		else
+			dink_report_hint(report,
+					 "dink has %s; another one is listed at the top: images: "
+					 "{%s: {registry: REFERENCE}}",
+					 known, l->image);
+	}
+}
+
+int dink_scenario_check_images(const struct dink_scenario *s, const struct dink_strv *shipped,
+			       struct dink_problems *problems)
+{
+	struct dink_report report = {};
+
+	check_image_names(s, shipped, s->layers, s->n_layers, &report);
+	if (!report.n)
+		return 0;
+	dink_report_finish(&report, s->file, s->text, strlen(s->text), problems);
+	return -EINVAL;
+}

@@ -206,6 +206,13 @@ int dink_scenario_load(const char *path, struct dink_scenario **ret,
 void dink_scenario_free(struct dink_scenario *s);
 DEFINE_CLEANUP_PTR(struct dink_scenario, dink_scenario_free);
 
+/*
+ * dink_scenario_check_images() - that each layer's image is listed under images: or one of shipped
+ * Return: 0, or -EINVAL with at least one problem. For callers that know where dink's data is.
+ */
+int dink_scenario_check_images(const struct dink_scenario *s, const struct dink_strv *shipped,
+			       struct dink_problems *problems) _must_check_;
+
 /* dink_scenario_problem() - an error object at a mark, with source line; for plan-time checks */
 int dink_scenario_problem(const struct dink_scenario *s, struct dink_mark mark,
 			  struct dink_err *err, const char *fmt, ...) _printf_(4, 5);
