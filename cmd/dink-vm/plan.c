@@ -165,7 +165,6 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 	dink_json_set_str(plan, "id", state->id);
 	dink_json_set_str(plan, "dir", dir);
 	dink_json_set_str(plan, "rootfs", oci->rootfs);
-	dink_json_set_bool(plan, "root_readonly", oci->root_readonly);
 	dink_json_set_bool(plan, "terminal", oci->terminal);
 	dink_json_set_int(plan, "memory_mib", oci->memory_mib);
 	dink_json_set_int(plan, "cpus", oci->cpus);

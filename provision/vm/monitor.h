@@ -13,7 +13,7 @@
  *	monitor -> creator	{"ok":true} | {"ok":false,"error":"..","errno":N}
  *
  * The plan:
- *	{"dir","rootfs":PATH|null,"root_readonly","shares":[{"source","readonly","recursive"}],
+ *	{"dir","rootfs":PATH|null,"shares":[{"source","readonly","recursive"}],
  *	 "disks":[{"source","serial","readonly"}],"memory_mib","cpus","accel","qemu","kernel",
  *	 "initrd","append","terminal","setup":{..},"create":{OCI config}}
  */

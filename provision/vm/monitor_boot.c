@@ -168,9 +168,10 @@ static int make_share(struct monitor *m, const char *dir, struct dink_err *err)
 	struct json_object *shares = dink_json_get(m->plan, "shares");
 	int r = dink_share_begin(dir, err);
 
-	if (r == 0 && rootfs)
-		r = dink_share_bind(dir, "rootfs", rootfs,
-				    dink_json_bool_or(m->plan, "root_readonly", false), true, err);
+	if (r == 0 && rootfs) {
+		/* never read-only here: crun makes mount points in it before it makes it so */
+		r = dink_share_bind(dir, "rootfs", rootfs, false, true, err);
+	}
 	for (size_t i = 0; r == 0 && i < json_object_array_length(shares); i++) {
 		struct json_object *s = json_object_array_get_idx(shares, i);
 		_cleanup_free_ char *rel = xasprintf("mounts/%zu", i);

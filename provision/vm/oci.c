@@ -5,6 +5,7 @@
 #include "provision/vm/proto.h"
 
 #include <limits.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -89,6 +90,15 @@ void dink_oci_adapt_resources(struct json_object *resources)
 		json_object_object_del(c, cpu[i]);
 }
 
+/* Docker names the host's namespace by a path: the same as ours is the host's. */
+static bool is_own_netns(const char *path)
+{
+	struct stat a, b;
+
+	return stat(path, &a) == 0 && stat("/proc/self/ns/net", &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
 /* Host network is refused, a path of the network's is joined by the host side, others are refused.
  */
 static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
@@ -103,7 +113,7 @@ static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
 		const char *type = dink_json_str_or(ns, "type", "");
 		const char *path = dink_json_str_or(ns, "path", "");
 		if (STREQ(type, "network")) {
-			network = true;
+			network = !is_own_netns(path);
 			if (path[0] && !o->netns)
 				o->netns = xstrdup(path);
 		} else if (path[0]) {
@@ -216,7 +226,6 @@ static int adapt_config(struct dink_oci *o, const struct dink_oci_size *size, st
 		return r;
 	o->terminal = dink_json_bool_or(o->config, "process.terminal", false);
 	o->hostname = xstrdup(dink_json_str_or(o->config, "hostname", ""));
-	o->root_readonly = dink_json_bool_or(o->config, "root.readonly", false);
 	const char *path = dink_json_str_or(o->config, "root.path", "");
 	o->rootfs = path[0] == '/' ? xstrdup(path) : xasprintf("%s/%s", o->bundle, path);
 	r = adapt_namespaces(o, err);

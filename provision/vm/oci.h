@@ -56,7 +56,6 @@ struct dink_oci {
 	struct json_object *mounts;	 /* setup's "mounts" of the guest channel, owned */
 	char *bundle;			 /* absolute */
 	char *rootfs;			 /* absolute; NULL with a block root */
-	bool root_readonly;
 	bool block_root;
 	bool block_upper;
 	bool terminal;
