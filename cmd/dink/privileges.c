@@ -19,11 +19,13 @@ enum { PROFILE_MAX = 4 << 20 };
 
 struct options {
 	const char *facts;
+	bool seccomp;
 };
 
 /* One layer explained. */
 struct explained {
 	struct dink_privileges *ours;
+	char *profile;	/* its seccomp profile; NULL: the base is not there */
 	bool has_count; /* the base profile was there */
 	struct dink_seccomp_count calls;
 	unsigned int n_ours, n_original; /* n_original 0: the original has no such level */
@@ -37,6 +39,7 @@ struct context {
 	char *profile;	  /* NULL = not there */
 	size_t profile_len;
 	struct json_object *list; /* with --json */
+	bool seccomp;		  /* print the profile alone */
 	size_t n_shown;
 };
 
@@ -73,15 +76,15 @@ static unsigned int count_grants(const struct dink_privileges *p, const struct e
 static int explain(const struct context *c, const struct dink_layer *l, const char *path,
 		   struct explained *e, struct dink_err *err)
 {
-	_cleanup_free_ char *profile = NULL;
 	int r = dink_privileges_of(c->s, l, path, c->facts, c->facts->kata.ok, &e->ours, err);
 
 	if (r < 0)
 		return r;
 	if (c->profile) {
-		r = dink_privileges_seccomp(e->ours, c->profile, c->profile_len, &profile, err);
+		r = dink_privileges_seccomp(e->ours, c->profile, c->profile_len, &e->profile, err);
 		if (r == 0)
-			r = dink_seccomp_count(e->ours, profile, strlen(profile), &e->calls, err);
+			r = dink_seccomp_count(e->ours, e->profile, strlen(e->profile), &e->calls,
+					       err);
 		if (r < 0)
 			return dink_err_push(err, "read %s", base_profile);
 		e->has_count = true;
@@ -156,6 +159,16 @@ static void print_layer(const struct dink_layer *l, const char *path, const stru
 
 /* ---- for programs ---- */
 
+static int print_profile(const struct explained *e, struct dink_err *err)
+{
+	if (!e->profile) {
+		dink_err_set(err, DINK_E_HOST, ENOENT, "%s", base_profile);
+		return dink_err_hint(err, "apt-get install golang-github-containers-common");
+	}
+	printf("%s\n", e->profile);
+	return 0;
+}
+
 static struct json_object *layer_to_json(const char *path, const struct explained *e)
 {
 	struct json_object *o = dink_json_new(), *calls = dink_json_new();
@@ -187,7 +200,9 @@ static int walk(struct context *c, const struct dink_layer *l, const char *path,
 		struct explained e = {};
 
 		r = explain(c, l, path, &e, err);
-		if (r == 0 && c->list)
+		if (r == 0 && c->seccomp)
+			r = print_profile(&e, err);
+		else if (r == 0 && c->list)
 			json_object_array_add(c->list, layer_to_json(path, &e));
 		else if (r == 0) {
 			if (c->n_shown)
@@ -195,6 +210,7 @@ static int walk(struct context *c, const struct dink_layer *l, const char *path,
 			print_layer(l, path, &e);
 		}
 		dink_privileges_free(e.ours);
+		free(e.profile);
 		c->n_shown++;
 	}
 	for (size_t i = 0; r == 0 && i < l->n_children; i++) {
@@ -260,8 +276,12 @@ static int run_explain(struct dink_args *args, struct dink_err *err)
 	_cleanup_free_ char *file = args->n ? split_operand(args->v[0], &layer) : NULL;
 	_cleanup_json_ struct json_object *list = NULL;
 	struct context c = {};
-	int r = cmd_load_scenario(file, &s, err);
+	int r;
 
+	if (opts->seccomp && !layer)
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    "--seccomp takes one layer: SCENARIO/LAYER");
+	r = cmd_load_scenario(file, &s, err);
 	if (r < 0)
 		return r;
 	if (opts->facts)
@@ -275,10 +295,11 @@ static int run_explain(struct dink_args *args, struct dink_err *err)
 		c.profile = profile;
 	c.s = s;
 	c.facts = f;
-	if (args->json)
+	c.seccomp = opts->seccomp;
+	if (args->json && !c.seccomp)
 		c.list = list = json_object_new_array();
 	r = run_walk(&c, layer, err);
-	if (r == 0 && args->json) {
+	if (r == 0 && list) {
 		cmd_print_json(list);
 		list = NULL;
 	}
@@ -288,6 +309,8 @@ static int run_explain(struct dink_args *args, struct dink_err *err)
 static const struct dink_opt explain_opts[] = {
 	{0, "facts", DINK_OPT_STRING, offsetof(struct options, facts), "FILE",
 	 "a host saved by dink doctor --save instead of this one", DINK_COMPLETE_FILE},
+	{0, "seccomp", DINK_OPT_FLAG, offsetof(struct options, seccomp), NULL,
+	 "print the layer's seccomp profile alone, as an engine takes it", DINK_COMPLETE_NONE},
 	{},
 };
 

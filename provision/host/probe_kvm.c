@@ -146,7 +146,7 @@ bool dink_probe_guest(const char *qemu, const char *kernel, const char *accel, c
 	dink_cmd_argv(&cmd, qemu, "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", "256",
 		      "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial",
 		      "stdio", "-kernel", kernel, "-append",
-		      "console=ttyS0 earlyprintk=ttyS0 ignore_loglevel panic=-1 root=none", NULL);
+		      "ignore_loglevel earlyprintk=ttyS0 console=ttyS0 panic=-1 root=none", NULL);
 	cmd.timeout_ms = timeout_ms;
 	cmd.ok_to_fail = true;
 	cmd.on_output = keep_serial;
