@@ -1,0 +1,270 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# dink-vm as a runtime of Docker: a daemon of the test's own, each claim of docs/dink-vm.md.
+# shellcheck disable=SC2016 # words for a shell in the container stay in single quotes
+
+load vm
+
+setup_file() {
+	need "root" test "$(id -u)" = 0
+	need "dockerd (apt-get install docker.io)" command -v dockerd
+	need "/dev/net/tun" test -c /dev/net/tun
+	vm_prepare
+	export BRIDGE="dinkt$$" NET=172.31.254
+	BRIDGE=${BRIDGE:0:15}
+	ip link add "$BRIDGE" type bridge
+	ip addr add "$NET.1/24" dev "$BRIDGE"
+	ip link set "$BRIDGE" up
+	export DOCKER_HOST=unix://$T/docker.sock
+	dockerd --data-root "$T/data" --exec-root "$T/exec" -H "$DOCKER_HOST" --pidfile "$T/docker.pid" \
+		--bridge "$BRIDGE" --iptables=false --ip-masq=false --add-runtime "dink-vm=$T/dink-vm" \
+		>"$T/dockerd.log" 2>&1 3>&- &
+	wait_for 30 docker info
+	tar -C "$T/rootfs" -c . | docker import - box:1 >/dev/null
+}
+
+teardown_file() {
+	[ -n "${T:-}" ] || return 0
+	if [ -s "$T/docker.pid" ]; then
+		local pid
+		pid=$(cat "$T/docker.pid")
+		kill "$pid"
+		wait_for 20 test ! -e "/proc/$pid"
+	fi
+	ip link del "$BRIDGE"
+	grep -F "$T" /proc/self/mounts | cut -d' ' -f2 | sort -r | while read -r m; do
+		umount -l "$m"
+	done
+	rm -rf "$T"
+}
+
+teardown() {
+	local all
+	all=$(docker ps -aq)
+	# shellcheck disable=SC2086 # a list of ids
+	[ -z "$all" ] || docker rm -f $all >/dev/null
+	assert_nothing_left
+}
+
+vmrun() { docker run --runtime=dink-vm "$@"; }
+
+@test "run --rm: output of a kernel of its own" {
+	run vmrun --rm --network none box:1 sh -c 'uname -r; cat /proc/1/comm'
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" != "$(uname -r)" ]
+	[ "${lines[1]}" = cat ]
+}
+
+@test "exit codes 0, 1, 42, 126, 127" {
+	for code in 0 1 42; do
+		run vmrun --rm --network none box:1 sh -c "exit $code"
+		[ "$status" -eq $code ]
+	done
+	run vmrun --rm --network none box:1 no-such-command
+	[ "$status" -eq 127 ]
+	[[ "$output" == *"executable file not found in \$PATH"* ]]
+	run vmrun --rm --network none box:1 /etc/passwd
+	[ "$status" -eq 126 ]
+}
+
+@test "a signal that kills is 128+n" {
+	run vmrun --rm --network none box:1 sh -c 'sh -c "kill -KILL \$\$"; exit $?'
+	[ "$status" -eq 137 ]
+}
+
+@test "stdin, and stdout and stderr apart" {
+	printf 'one\ntwo\n' | vmrun --rm -i --network none box:1 sh -c 'cat; echo bad >&2' \
+		>"$T/out" 2>"$T/err"
+	[ "$(cat "$T/out")" = $'one\ntwo' ]
+	[ "$(cat "$T/err")" = bad ]
+}
+
+@test "8 MiB through stdin and stdout arrive whole" {
+	head -c 8388608 /dev/urandom >"$T/big"
+	vmrun --rm -i --network none box:1 cat <"$T/big" >"$T/big.out"
+	cmp "$T/big" "$T/big.out"
+}
+
+@test "a terminal: run -it" {
+	run script -qec "docker run --runtime=dink-vm --rm -it --network none box:1 sh -c 'tty; echo rows; exit 5'" /dev/null </dev/null
+	[ "$status" -eq 5 ]
+	[[ "$output" == */dev/pts/* ]]
+}
+
+@test "the terminal has the engine's size, also after a resize" {
+	vmrun -dit --name cc --network none box:1 sh
+	curl -sf --unix-socket "$T/docker.sock" -X POST "http://d/containers/cc/resize?h=33&w=77"
+	sleep 0.5
+	docker exec cc sh -c 'stty size <"$(ls /dev/pts/[0-9]* | head -n 1)"' | grep -x '33 77'
+}
+
+@test "run -d, logs, exec, exec -i, exec -it, exec exit codes" {
+	vmrun -d --name cc --network none box:1 sh -c 'echo said; sleep 1000'
+	wait_for 5 eval 'docker logs cc | grep -qx said'
+	[ "$(docker exec cc cat /proc/1/comm)" = sh ]
+	[ "$(echo through | docker exec -i cc cat)" = through ]
+	run docker exec cc sh -c 'exit 7'
+	[ "$status" -eq 7 ]
+	run docker exec cc no-such-command
+	[ "$status" -eq 126 ]
+	run script -qec "docker exec -it cc tty" /dev/null </dev/null
+	[[ "$output" == */dev/pts/* ]]
+	# a failed exec has harmed nothing
+	[ "$(docker inspect -f '{{.State.Running}}' cc)" = true ]
+}
+
+@test "exec with user, environment and folder" {
+	vmrun -d --name cc --network none box:1 sleep 1000
+	[ "$(docker exec -u 1000:1000 -w /tmp -e A=b cc sh -c 'echo $(id -u) $A $PWD')" = "1000 b /tmp" ]
+}
+
+@test "kill -s, stop with and without a handler, rm -f" {
+	vmrun -d --name hh --network none box:1 sh -c 'trap "exit 9" TERM; trap "echo usr" USR1; echo up; while :; do sleep 0.1; done'
+	wait_for 5 eval 'docker logs hh | grep -qx up'
+	docker kill -s USR1 hh
+	wait_for 5 eval 'docker logs hh | grep -qx usr'
+	docker stop -t 10 hh
+	[ "$(docker inspect -f '{{.State.ExitCode}}' hh)" = 9 ]
+	vmrun -d --name nn --network none box:1 sleep 1000
+	docker stop -t 1 nn
+	[ "$(docker inspect -f '{{.State.ExitCode}}' nn)" = 137 ]
+	docker start nn
+	docker rm -f nn
+	run docker inspect nn
+	[ "$status" -ne 0 ]
+}
+
+@test "bridge network: address, ping to the gateway, a published port, a server outside" {
+	vmrun -d --name web -p 127.0.0.1:28080:80 box:1 sh -c 'echo served >/tmp/index.html; exec httpd -f -p 80 -h /tmp'
+	wait_for 10 eval 'curl -s -m 3 http://127.0.0.1:28080 | grep -qx served'
+	docker exec web ping -c 1 -W 3 "$NET.1"
+	docker exec web ip route | grep -F "default via $NET.1"
+	[ "$(docker exec web cat /sys/class/net/eth0/address)" = "$(docker inspect -f '{{.NetworkSettings.MacAddress}}' web)" ]
+	mkdir "$T/srv"
+	echo outside >"$T/srv/f"
+	busybox httpd -f -p "$NET.1:28081" -h "$T/srv" 3>&- &
+	run docker exec web wget -q -O - "http://$NET.1:28081/f"
+	kill %1
+	[ "$output" = outside ]
+}
+
+@test "no interface is there that the engine did not give" {
+	run vmrun --rm box:1 sh -c 'ls /sys/class/net | tr "\n" " "'
+	[ "$output" = "eth0 lo " ]
+}
+
+@test "host networking is refused in words" {
+	run vmrun --rm --network host box:1 true
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"host networking is not possible"* ]]
+}
+
+@test "volumes: writable, read-only, a file; both directions" {
+	mkdir "$T/v"
+	echo host >"$T/v/f"
+	run vmrun --rm --network none -v "$T/v:/data" -v "$T/v:/ro:ro" -v "$T/v/f:/one:ro" box:1 \
+		sh -c 'cat /data/f /one; echo guest >/data/g; echo x >/ro/x; echo x >>/one; ls /ro'
+	[[ "$output" == *"Read-only file system"* ]]
+	[ "$(cat "$T/v/g")" = guest ]
+	[ "$(cat "$T/v/f")" = host ]
+	[ ! -e "$T/v/x" ]
+}
+
+@test "files of two volumes are not taken for one" {
+	mkdir "$T/v1" "$T/v2"
+	mount -t tmpfs none "$T/v1"
+	mount -t tmpfs none "$T/v2"
+	echo one >"$T/v1/f"
+	echo two >"$T/v2/f"
+	run vmrun --rm --network none -v "$T/v1:/a" -v "$T/v2:/b" box:1 sh -c 'cp /a/f /b/f && cat /b/f; stat -c %d /a /b | sort -u | wc -l'
+	umount "$T/v1" "$T/v2"
+	[ "${lines[0]}" = one ]
+	[ "${lines[1]}" = 2 ]
+}
+
+@test "hostname, environment, user, folder, tmpfs, read-only root" {
+	run vmrun --rm --network none --hostname box --env A=b --user 1000:1000 --workdir /tmp \
+		--tmpfs /scratch --read-only box:1 sh -c 'hostname; echo $A $(id -u) $PWD; touch /x; grep -c " /scratch tmpfs" /proc/mounts'
+	[ "${lines[0]}" = box ]
+	[ "${lines[1]}" = "b 1000 /tmp" ]
+	[[ "$output" == *"Read-only file system"* ]]
+	[ "${lines[-1]}" = 1 ]
+}
+
+@test "a disk image as a volume is a disk in the guest, in one VM at a time" {
+	truncate -s 120M "$T/disk"
+	mkfs.btrfs -q "$T/disk" >/dev/null
+	run vmrun --rm --network none -v "$T/disk:/mnt" box:1 sh -c 'grep " /mnt " /proc/mounts; echo kept >/mnt/f'
+	[ "$status" -eq 0 ]
+	[[ "$output" == "/dev/vd"*btrfs* ]]
+	vmrun -d --name cc --network none -v "$T/disk:/mnt" box:1 sleep 1000
+	[ "$(docker exec cc cat /mnt/f)" = kept ]
+	run vmrun --rm --network none -v "$T/disk:/mnt" box:1 true
+	[ "$status" -eq 125 ]
+	[[ "$output" == *lock* ]]
+	run vmrun --rm --network none -v "$T/disk:/mnt:ro" box:1 true
+	docker rm -f cc
+	btrfs check "$T/disk"
+	run losetup -j "$T/disk"
+	[ -z "$output" ]
+}
+
+@test "limits make the size of the VM" {
+	run vmrun --rm --network none -m 256m --cpus 2 box:1 sh -c 'nproc; awk "/MemTotal/{print (\$2 > 230000 && \$2 < 400000)}" /proc/meminfo; cat /sys/fs/cgroup/memory.max'
+	[ "${lines[0]}" = 2 ]
+	[ "${lines[1]}" = 1 ]
+}
+
+@test "pause, unpause, update, top, stats" {
+	vmrun -d --name cc --network none box:1 sleep 1000
+	docker pause cc
+	[[ "$(docker ps --format '{{.Status}}')" == *Paused* ]]
+	docker unpause cc
+	docker update --memory 100m --memory-swap 100m cc
+	docker top cc | grep -F dink-vm
+	docker stats --no-stream --format '{{.MemUsage}}' cc | grep -q MiB
+	[ "$(docker exec cc echo alive)" = alive ]
+}
+
+@test "cp in and out of a running container" {
+	vmrun -d --name cc --network none box:1 sleep 1000
+	echo in >"$T/f"
+	docker cp "$T/f" cc:/tmp/f
+	[ "$(docker exec cc cat /tmp/f)" = in ]
+	docker exec cc sh -c 'echo out >/tmp/g'
+	docker cp cc:/tmp/g "$T/g"
+	[ "$(cat "$T/g")" = out ]
+}
+
+@test "--init, and a restart" {
+	run vmrun --rm --network none --init box:1 cat /proc/1/comm
+	[ "$status" -eq 0 ] && [ "$output" != cat ]
+	vmrun -d --name cc --network none box:1 sleep 1000
+	docker restart -t 0 cc
+	[ "$(docker exec cc echo again)" = again ]
+}
+
+@test "SIGKILL of QEMU, virtiofsd or the monitor: the engine says so, nothing is left" {
+	for victim in qemu virtiofsd monitor; do
+		vmrun -d --name kk box:1 sleep 1000
+		id=$(docker inspect -f '{{.Id}}' kk)
+		case $victim in
+		qemu) pid=$(pgrep -f "^/usr/bin/qemu-system.*-name $id") ;;
+		virtiofsd) pid=$(pgrep -f "virtiofsd.*$id" | head -n 1) ;;
+		monitor) pid=$(docker inspect -f '{{.State.Pid}}' kk) ;;
+		esac
+		kill -KILL "$pid"
+		[ "$(timeout 10 docker wait kk)" = 137 ]
+		docker rm -f kk
+		assert_nothing_left
+	done
+}
+
+@test "an exec ends with its VM" {
+	vmrun -d --name kk --network none box:1 sleep 1000
+	timeout 20 docker exec kk sleep 1000 3>&- &
+	sleep 1
+	docker kill kk
+	run wait %1
+	[ "$status" -eq 137 ]
+}

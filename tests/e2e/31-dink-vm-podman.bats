@@ -1,0 +1,144 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# dink-vm as a runtime of Podman (conmon), and called by hand: the core of 30-dink-vm-docker.bats.
+# shellcheck disable=SC2016 # words for a shell in the container stay in single quotes
+
+load vm
+
+setup_file() {
+	need "root" test "$(id -u)" = 0
+	need "podman (apt-get install podman)" command -v podman
+	vm_prepare
+	tar -C "$T/rootfs" -c . | pod import - box:1 >/dev/null
+}
+
+teardown_file() {
+	[ -n "${T:-}" ] || return 0
+	grep -F "$T" /proc/self/mounts | cut -d' ' -f2 | sort -r | while read -r m; do
+		umount -l "$m"
+	done
+	rm -rf "$T"
+}
+
+teardown() {
+	pod rm -f -a -t 0 >/dev/null
+	assert_nothing_left
+}
+
+pod() {
+	podman --root "$T/podman" --runroot "$T/podrun" --cgroup-manager cgroupfs \
+		--events-backend none --runtime "$T/dink-vm" "$@"
+}
+# the hard limit of this machine may be below podman's default
+vmrun() { pod run --ulimit nofile=1024:1024 "$@"; }
+
+@test "podman run: output, exit codes, stdin, stderr apart" {
+	run vmrun --rm --network none box:1 sh -c 'uname -r; exit 42'
+	[ "$status" -eq 42 ]
+	[ "$output" != "$(uname -r)" ]
+	run vmrun --rm --network none box:1 no-such-command
+	[ "$status" -eq 127 ]
+	[ "$(echo in | vmrun --rm -i --network none box:1 cat)" = in ]
+	vmrun --rm --network none box:1 sh -c 'echo out; echo err >&2' >"$T/out" 2>"$T/err"
+	[ "$(cat "$T/out")" = out ]
+	grep -qx err "$T/err"
+}
+
+@test "podman run -it has a terminal" {
+	run script -qec "podman --root $T/podman --runroot $T/podrun --cgroup-manager cgroupfs --events-backend none --runtime $T/dink-vm run --ulimit nofile=1024:1024 --rm -it --network none box:1 tty" /dev/null </dev/null
+	[ "$status" -eq 0 ]
+	[[ "$output" == */dev/pts/* ]]
+}
+
+@test "podman run -d, exec, pause, kill, stop" {
+	vmrun -d --name c --network none box:1 sh -c 'trap "exit 9" TERM; while :; do sleep 0.1; done'
+	run pod exec c sh -c 'exit 5'
+	[ "$status" -eq 5 ]
+	run pod exec c no-such-command
+	[ "$status" -eq 127 ]
+	pod pause c
+	[[ "$(pod ps --format '{{.Status}}')" == *Paused* ]]
+	pod unpause c
+	pod stop -t 10 c
+	[ "$(pod inspect -f '{{.State.ExitCode}}' c)" = 9 ]
+	pod start c
+	pod kill c
+	wait_for 5 eval '[ "$(pod inspect -f "{{.State.Running}}" c)" = false ]'
+	[ "$(pod inspect -f '{{.State.ExitCode}}' c)" = 137 ]
+}
+
+@test "podman's bridge network reaches its gateway" {
+	run vmrun --rm box:1 sh -c 'ping -c 1 -W 3 "$(ip route | sed -n "s/default via \([^ ]*\).*/\1/p")"'
+	[ "$status" -eq 0 ]
+}
+
+@test "podman volumes" {
+	mkdir "$T/v"
+	vmrun --rm --network none -v "$T/v:/data" box:1 sh -c 'echo guest >/data/g'
+	[ "$(cat "$T/v/g")" = guest ]
+}
+
+# --- by hand: the OCI command line ---
+
+bundle() {
+	mkdir -p "$T/bundle"
+	rm -f "$T/bundle/config.json"
+	"$T/dink-vm" spec -b "$T/bundle"
+	jq --arg root "$T/rootfs" --args \
+		'.root.path=$root | .process.terminal=false | .process.args=$ARGS.positional' \
+		"$T/bundle/config.json" "$@" >"$T/bundle/new"
+	mv "$T/bundle/new" "$T/bundle/config.json"
+}
+
+oci() { "$T/dink-vm" --root "$T/state" "$@"; }
+
+@test "create, state, start, kill, delete by hand; the pid file names the monitor" {
+	bundle sleep 1000
+	oci create -b "$T/bundle" --pid-file "$T/pid" hand </dev/null >/dev/null 3>&-
+	[ "$(oci state hand | jq -r .status)" = created ]
+	[ "$(oci state hand | jq -r .pid)" = "$(cat "$T/pid")" ]
+	tr '\0' ' ' <"/proc/$(cat "$T/pid")/cmdline" | grep -x "dink-vm --root $T/state monitor hand "
+	run oci exec hand true
+	[ "$status" -eq 255 ]
+	oci start hand
+	[ "$(oci state hand | jq -r .status)" = running ]
+	run oci start hand
+	[ "$status" -eq 1 ]
+	run oci delete hand
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"not stopped"* ]]
+	oci kill hand KILL
+	wait_for 5 eval '[ "$(oci state hand | jq -r .status)" = stopped ]'
+	run oci kill hand KILL
+	[[ "$output" == *"container not running"* ]]
+	oci delete hand
+	run oci state hand
+	[[ "$output" == *"does not exist"* ]]
+	oci delete --force hand
+}
+
+@test "run by hand gives the workload's status; unknown flags are refused in one line" {
+	bundle sh -c 'exit 33'
+	run oci run -b "$T/bundle" one </dev/null
+	[ "$status" -eq 33 ]
+	run oci create --bundel "$T/bundle" one
+	[ "$status" -eq 1 ]
+	[ "${#lines[@]}" -eq 1 ]
+	[[ "$output" == *"did you mean --bundle"* ]]
+}
+
+@test "errors reach the JSON log as engines read it" {
+	bundle no-such-command
+	run oci --log "$T/log.json" --log-format json create -b "$T/bundle" bad </dev/null
+	[ "$status" -eq 1 ]
+	[[ "$(jq -r 'select(.level == "error").msg' "$T/log.json")" == *"executable file not found in \$PATH"* ]]
+}
+
+@test "a creator that is killed leaves no VM" {
+	bundle sleep 1000
+	oci create -b "$T/bundle" gone </dev/null >/dev/null 2>&1 3>&- &
+	wait_for 10 pgrep -f "dink-vm --root $T/state monitor gone"
+	kill -KILL "$(pgrep -f "dink-vm --guest $T/guest --root $T/state create")"
+	wait_for 10 eval '! pgrep -f "dink-vm --root $T/state monitor gone"'
+	oci delete --force gone
+}
