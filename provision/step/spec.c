@@ -234,6 +234,32 @@ static void add_string(struct spec *s, const char *key, const char *value)
 	json_object_array_add(member(s->host, key, true), json_object_new_string(value));
 }
 
+/*
+ * The engine's own lists (the same in Docker and Podman) without what is unmasked: the API takes
+ * whole lists only.
+ */
+static void unmask_paths(struct spec *s)
+{
+	static const char *const masked[] = {
+		"/proc/asound",	       "/proc/acpi",	   "/proc/kcore",	"/proc/keys",
+		"/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+		"/proc/scsi",	       "/sys/firmware",
+	};
+	static const char *const read_only[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+						"/proc/sysrq-trigger"};
+	const struct dink_privileges *p = s->l->privileges;
+	bool any = false;
+
+	for (size_t i = 0; p && i < p->n_grants; i++)
+		any = any || p->grants[i].kind == DINK_GRANT_UNMASK;
+	for (size_t i = 0; any && i < ARRAY_SIZE(masked); i++)
+		if (!dink_privileges_have(p, DINK_GRANT_UNMASK, masked[i]))
+			add_string(s, "MaskedPaths", masked[i]);
+	for (size_t i = 0; any && i < ARRAY_SIZE(read_only); i++)
+		if (!dink_privileges_have(p, DINK_GRANT_UNMASK, read_only[i]))
+			add_string(s, "ReadonlyPaths", read_only[i]);
+}
+
 static void grant(struct spec *s, const struct dink_grant *g)
 {
 	const char *eq = strchr(g->what, '=');
@@ -368,6 +394,7 @@ static struct json_object *make_body(struct spec *s)
 	dink_json_set(body, "Labels", labels);
 	for (size_t i = 0; s->l->privileges && i < s->l->privileges->n_grants; i++)
 		grant(s, &s->l->privileges->grants[i]);
+	unmask_paths(s);
 	set_resources(s);
 	publish_ports(s, body);
 	dink_json_set(body, "HostConfig", s->host);

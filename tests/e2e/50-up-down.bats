@@ -112,11 +112,17 @@ no_residue() {
 }
 
 @test "a layer that dies says its last words, and nothing is left" {
+	printf 'echo last words\nexit 3\n' >"$BATS_TEST_TMPDIR/dockerd"
+	chmod +x "$BATS_TEST_TMPDIR/dockerd"
+	sed -i '1i#!/bin/sh' "$BATS_TEST_TMPDIR/dockerd"
 	cat >"$BATS_TEST_TMPDIR/bad.yaml" <<-END
 	dink: 1
 	name: $name
 	layers:
-	  docker: {image: docker-host, daemon: docker, command: [sh, -c, "echo last words; exit 3"]}
+	  docker:
+	    image: docker-host
+	    daemon: docker
+	    mounts: ["$BATS_TEST_TMPDIR/dockerd:/usr/sbin/dockerd:ro"]
 	END
 	run -5 "$dink" up "$BATS_TEST_TMPDIR/bad.yaml"
 	[[ $output == *"the layer ended before its engine answered"* ]]
