@@ -597,6 +597,73 @@ static void test_bulk(struct host *h)
 	free(data);
 }
 
+/* many at once: none may be lost or mixed up */
+static void test_parallel(struct host *h)
+{
+	enum { MANY = 12 };
+	struct run *runs[MANY];
+	struct watch t0 = start_watch(h);
+	int good = 0;
+
+	for (int i = 0; i < MANY; i++) {
+		_cleanup_free_ char *script = xasprintf("sleep 0.2; echo %d; exit %d", i, i);
+		const char *const argv[] = {"sh", "-c", script, NULL};
+
+		runs[i] = start_exec(h, argv, -1, false);
+	}
+	for (int i = 0; i < MANY; i++) {
+		_cleanup_free_ char *want = xasprintf("%d\n", i);
+
+		wait_for(h, &runs[i]->ended, 60000);
+		good += said(runs[i], i, want);
+	}
+	check(good == MANY, "%d of %d at once", good, MANY);
+	tell(h, &t0, "12 execs at once");
+}
+
+/* requests that make no sense are answered, and the guest lives on */
+static void test_nonsense(struct host *h)
+{
+	static const char *const bad[] = {
+		"{}",
+		"{\"op\":7}",
+		"{\"op\":\"create\"}",
+		"{\"op\":\"create\",\"config\":[1]}",
+		"{\"op\":\"exec\",\"exec\":\"x\",\"process\":7}",
+		"{\"op\":\"exec\",\"exec\":\"y\",\"process\":{}}",
+		"{\"op\":\"exec\",\"process\":{\"args\":[\"true\"],\"cwd\":\"/\"}}",
+		"{\"op\":\"setup\",\"mounts\":[{\"type\":\"magic\",\"source\":\"a\",\"target\":\"/"
+		"x\"}]}",
+		"{\"op\":\"setup\",\"mounts\":[{\"type\":\"tmpfs\",\"source\":\"a\",\"target\":"
+		"\"x\"}]}",
+		"{\"op\":\"setup\",\"mounts\":[7]}",
+		"{\"op\":\"setup\",\"root\":{\"type\":\"wood\"}}",
+		"{\"op\":\"network\",\"links\":[{\"index\":99}]}",
+		"{\"op\":\"network\",\"links\":[{\"index\":0,\"addresses\":[7]}]}",
+		"{\"op\":\"network\",\"links\":[{\"index\":0,\"mac\":\"zz\"}]}",
+		"{\"op\":\"network\",\"links\":[{\"index\":0,\"name\":\"much-too-long-a-name\"}]}",
+		"{\"op\":\"network\",\"links\":[{\"index\":0,\"routes\":[{\"to\":\"10/99\"}]}]}",
+		"{\"op\":\"signal\",\"signal\":4711}",
+		"{\"op\":\"signal\",\"exec\":\"nobody\",\"signal\":9}",
+		"{\"op\":\"resize\",\"exec\":\"nobody\",\"rows\":1,\"columns\":1}",
+		"{\"op\":\"connect\"}",
+		"{\"op\":\"connect\",\"path\":\"/nowhere\",\"stream\":0}",
+		"{\"op\":\"update\",\"resources\":3}",
+	};
+	int refused = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		bool ok = ask(h, parse("%s", bad[i]));
+
+		refused += !ok && h->answer;
+		if (ok || !h->answer)
+			printf("# not refused: %s\n", bad[i]);
+	}
+	check(refused == (int)ARRAY_SIZE(bad), "%d requests that make no sense are refused",
+	      refused);
+	check(said(shell(h, "echo alive", -1), 0, "alive\n"), "and the guest lives");
+}
+
 static void test_tty(struct host *h)
 {
 	const char *const argv[] = {"sh", "-c",
@@ -760,6 +827,8 @@ int main(int argc, char **argv)
 		test_container(&h);
 		test_user(&h);
 		test_bulk(&h);
+		test_parallel(&h);
+		test_nonsense(&h);
 		test_tty(&h);
 		test_control(&h);
 		test_connect(&h);
