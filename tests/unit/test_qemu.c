@@ -79,8 +79,8 @@ static void test_always_there(void **state)
 		"-nodefaults\n",
 		"-no-user-config\n",
 		"-no-reboot\n",
-		"-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol="
-		"deny\n",
+		"-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,",
+		"spawn=deny,resourcecontrol=deny\n",
 		"name=dink.agent.0",
 		"-kernel\n/k\n-initrd\n/i\n",
 		"-smp\n2\n",
