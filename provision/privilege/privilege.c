@@ -159,44 +159,32 @@ static void collect(const struct collector *c, const struct dink_layer *l, const
 	}
 }
 
-/*
- * Podman asks for 1048576 files by default and cannot have them where CAP_SYS_RESOURCE is missing;
- * a limit within the hard one is no privilege but a bound.
- */
-static void add_rlimit(const struct collector *c, const struct dink_layer *l, const char *path)
+static void add_limit(const struct collector *c, const char *path, const char *name, uint64_t hard)
 {
-	const struct dink_facts *f = c->facts;
-	bool podman = l->parent ? l->parent->daemon == DINK_DAEMON_PODMAN
-				: f->n_engines > 0 && f->engines[0].kind == DINK_ENGINE_PODMAN;
 	_cleanup_free_ char *what = NULL;
 
-	if (!podman || in_guest(l) || dink_facts_can(f, CAP_SYS_RESOURCE) ||
-	    f->nofile_hard == UINT64_MAX)
+	if (hard == UINT64_MAX)
 		return;
-	what = xasprintf("nofile=%" PRIu64 ":%" PRIu64, f->nofile_hard, f->nofile_hard);
+	what = xasprintf("%s=%" PRIu64 ":%" PRIu64, name, hard, hard);
 	add_grant(c->out, DINK_GRANT_RLIMIT, what,
 		  xasprintf("%s is started by Podman, whose default is over the host's hard limit",
 			    path));
 }
 
 /*
- * What crun, the default runtime in guests, wants of the layer around it. It raises the memory lock
- * limit to load the device filter of a cgroup v2, which takes CAP_SYS_RESOURCE unless it is raised
- * from the start; and it writes a container's sysctls through the layer's own /proc/sys (runc uses
- * the new container's). Both concern the guest's kernel only.
+ * Podman asks for more files and processes by default than can be had where CAP_SYS_RESOURCE is
+ * missing; a limit within the hard one is no privilege but a bound.
  */
-static void add_guest(const struct collector *c, const struct dink_layer *l, const char *path,
-		      uint32_t needs)
+static void add_rlimits(const struct collector *c, const struct dink_layer *l, const char *path)
 {
-	const char *text = dink_need_text(DINK_NEED_RUNC_CHILD);
+	const struct dink_facts *f = c->facts;
+	bool podman = l->parent ? l->parent->daemon == DINK_DAEMON_PODMAN
+				: f->n_engines > 0 && f->engines[0].kind == DINK_ENGINE_PODMAN;
 
-	if (!(needs & 1u << DINK_NEED_RUNC_CHILD) || !in_guest(l))
+	if (!podman || in_guest(l) || dink_facts_can(f, CAP_SYS_RESOURCE))
 		return;
-	add_grant(c->out, DINK_GRANT_RLIMIT, "memlock=-1:-1",
-		  xasprintf("%s %s: crun locks memory for the device filter of each container",
-			    path, text));
-	add_grant(c->out, DINK_GRANT_UNMASK, "/proc/sys",
-		  xasprintf("%s %s: crun writes the sysctls of each container", path, text));
+	add_limit(c, path, "nofile", f->nofile_hard);
+	add_limit(c, path, "nproc", f->nproc_hard);
 }
 
 static int compare_grants(const void *a, const void *b)
@@ -322,7 +310,7 @@ int dink_privileges_of(const struct dink_scenario *s _unused_, const struct dink
 	int r = 0;
 
 	collect(&c, layer, path, false);
-	add_rlimit(&c, layer, path);
+	add_rlimits(&c, layer, path);
 	add_guest(&c, layer, path, layer_needs(&c, layer));
 	if (p->n_grants)
 		qsort(p->grants, p->n_grants, sizeof(*p->grants), compare_grants);

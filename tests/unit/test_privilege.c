@@ -8,6 +8,8 @@
 #include "provision/base/json.h"
 #include "provision/privilege/privilege.h"
 
+#include <linux/capability.h>
+
 static const char deep[] = "dink: 1\n"
 			   "name: deep\n"
 			   "disks:\n"
@@ -212,6 +214,21 @@ static void test_host_cannot(void **state _unused_)
 		       "modprobe tun");
 }
 
+/* Podman as the host's engine on a host without CAP_SYS_RESOURCE: limits that can be had. */
+static void test_podman_limits(void **state _unused_)
+{
+	_cleanup_(free_world) struct world w = make_world(deep, "debian13-rootless-podman");
+	_cleanup_(dink_privileges_freep) struct dink_privileges *can = NULL, *cannot = NULL;
+
+	can = grants(&w, outer(&w), "deep/outer");
+	assert_int_equal(count(can, DINK_GRANT_RLIMIT), 0);
+	w.f->cap_bounding &= ~(1ull << CAP_SYS_RESOURCE);
+	cannot = grants(&w, outer(&w), "deep/outer");
+	assert_int_equal(count(cannot, DINK_GRANT_RLIMIT), 2);
+	assert_true(dink_privileges_have(cannot, DINK_GRANT_RLIMIT, "nofile=1048576:1048576"));
+	assert_true(dink_privileges_have(cannot, DINK_GRANT_RLIMIT, "nproc=256000:256000"));
+}
+
 static void test_host_needs(void **state _unused_)
 {
 	_cleanup_(free_world) struct world w = make_world(deep, "debian12-tcg");
@@ -312,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_seccomp),
 		cmocka_unit_test(test_seccomp_refuses),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_podman_limits),
 	};
 
 	return cmocka_run_group_tests_name("privilege", tests, NULL, NULL);
