@@ -4,8 +4,10 @@
 
 #include "provision/base/file.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 struct child {
@@ -17,12 +19,36 @@ struct child {
 
 static struct child *children;
 
+/*
+ * sealed_crun() - crun copies itself into a sealed memory file and starts again from there, so that
+ * a container cannot write to it through /proc/PID/exe. Started from such a file in the first
+ * place, it need not: every call saves an exec. Done once; NULL if it cannot be done.
+ */
+static const char *sealed_crun(void)
+{
+	static char path[64];
+	static bool tried;
+	_cleanup_close_ int from = -1, to = -1;
+
+	if (tried)
+		return path[0] ? path : NULL;
+	tried = true;
+	from = open(AGENT_CRUN, O_RDONLY | O_CLOEXEC);
+	to = memfd_create("crun", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (from < 0 || to < 0 || dink_fd_copy(from, to, NULL) < 0 ||
+	    fcntl(to, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		return NULL;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", TAKE_FD(to));
+	return path;
+}
+
 int agent_spawn(char *const argv[], const int fds[3], agent_child_fn fn, void *ctx,
 		struct dink_err *err)
 {
 	static char *const env[] = {(char *)"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
+	const char *program = argv[0];
 	sigset_t none, reset;
 	struct child *c;
 	pid_t pid;
@@ -40,7 +66,9 @@ int agent_spawn(char *const argv[], const int fds[3], agent_child_fn fn, void *c
 	/* everything else is close-on-exec; the descriptors are above 2, so none is overwritten */
 	for (int i = 0; i < 3; i++)
 		posix_spawn_file_actions_adddup2(&actions, fds[i], i);
-	r = posix_spawn(&pid, argv[0], &actions, &attr, argv, env);
+	if (STREQ(program, AGENT_CRUN) && sealed_crun())
+		program = sealed_crun();
+	r = posix_spawn(&pid, program, &actions, &attr, argv, env);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	if (r)
