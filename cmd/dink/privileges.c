@@ -5,7 +5,7 @@
  *
  * How it counts: one for each capability, device, mount, sysctl and system call. For
  * seccomp=unconfined that is every call that our profile denies, and those that we grant.
- * Namespaces and limits bound a layer and count as nothing.
+ * Namespaces and limits that are set bound a layer and count as nothing.
  */
 #include "cmd/dink/cmd.h"
 
@@ -43,9 +43,12 @@ struct context {
 	size_t n_shown;
 };
 
-static bool counts(enum dink_grant_kind k)
+/* A limit that is lifted ("memlock=-1:-1") is a power, one that is set is a bound. */
+static bool counts(const struct dink_grant *g)
 {
-	return k != DINK_GRANT_NAMESPACE && k != DINK_GRANT_RLIMIT;
+	if (g->kind == DINK_GRANT_RLIMIT)
+		return strstr(g->what, "=-1") != NULL;
+	return g->kind != DINK_GRANT_NAMESPACE;
 }
 
 static unsigned int count_kind(const struct dink_privileges *p, enum dink_grant_kind k)
@@ -63,7 +66,7 @@ static unsigned int count_grants(const struct dink_privileges *p, const struct e
 	unsigned int n = 0;
 
 	for (size_t i = 0; i < p->n_grants; i++) {
-		if (!counts(p->grants[i].kind))
+		if (!counts(&p->grants[i]))
 			continue;
 		if (STREQ(p->grants[i].what, "*"))
 			n += e->calls.denied + count_kind(e->ours, DINK_GRANT_SYSCALL);
@@ -147,7 +150,7 @@ static void print_layer(const struct dink_layer *l, const char *path, const stru
 		const struct dink_grant *g = &e->ours->grants[i];
 
 		printf("    %-12s %s%s\n", dink_grant_kind_name(g->kind), g->what,
-		       counts(g->kind) ? "" : "  (a bound, not counted)");
+		       counts(g) ? "" : "  (a bound, not counted)");
 		print_reasons(g);
 	}
 	if (e->has_count)
@@ -287,7 +290,7 @@ static int run_explain(struct dink_args *args, struct dink_err *err)
 	if (opts->facts)
 		r = dink_facts_load(opts->facts, &f, err);
 	else
-		r = dink_facts_probe(false, &args->progress, &f, err);
+		r = dink_facts_probe(0, &args->progress, &f, err);
 	if (r < 0)
 		return r;
 	/* without the base profile everything but the number of calls can be told */
