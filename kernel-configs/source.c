@@ -307,7 +307,7 @@ static int unpack_tar(const char *tarball, const char *dir, struct dink_err *err
 		"*/Documentation/*.yaml",
 		"*/drivers/net/ethernet/*.[ch]",
 		"*/drivers/net/wireless/*.[ch]",
-		"*/arch/arm*/boot/dts",
+		"*/arch/[a-t]*/*.[chS]",
 		"*.dts",
 		"*.dtsi",
 	};
