@@ -48,18 +48,18 @@ static void add_runtimes(struct dink_plan_layer *l, const struct dink_strv *kern
 			       DINK_GUESTS_IN_LAYER, kernels->v[i]);
 }
 
-static void docker_command(struct dink_plan_layer *l, bool guest_kernel,
-			   const struct dink_strv *kernels)
+static void docker_command(struct dink_plan_layer *l, const struct dink_strv *kernels)
 {
 	dink_strv_addl(&l->command, "dockerd", "--host", "unix:///run/docker.sock", "--data-root",
 		       "/var/lib/docker", "--exec-root", "/run/docker", "--storage-driver",
 		       l->storage_driver, "--bip", l->subnet, "--mtu", NULL);
 	dink_strv_addf(&l->command, "%u", l->mtu);
 	add_runtimes(l, kernels);
-	/* In a guest every Go process costs; crun is C, and the image has it. */
-	if (guest_kernel)
-		dink_strv_addl(&l->command, "--add-runtime", "crun=/usr/bin/crun",
-			       "--default-runtime", "crun", NULL);
+	/*
+	 * runc stays the default, in guests too: crun is quicker there, but crun 1.8.1 below a
+	 * dockerd that is itself in a container fails in libnetwork's hook.
+	 */
+	dink_strv_addl(&l->command, "--add-runtime", "crun=/usr/bin/crun", NULL);
 }
 
 static void podman_command(struct dink_plan_layer *l)
@@ -87,7 +87,7 @@ static void make_command(struct dink_plan *p, struct dink_plan_layer *l, const s
 	if (own)
 		dink_strv_addv(&l->command, l->spec->command.v);
 	else if (l->spec->daemon == DINK_DAEMON_DOCKER)
-		docker_command(l, guest, kernels);
+		docker_command(l, kernels);
 	else if (l->spec->daemon == DINK_DAEMON_PODMAN)
 		podman_command(l);
 	if (daemon && own)

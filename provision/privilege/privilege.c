@@ -187,26 +187,6 @@ static void add_rlimits(const struct collector *c, const struct dink_layer *l, c
 	add_limit(c, path, "nproc", f->nproc_hard);
 }
 
-/*
- * What crun, the default runtime in guests, wants of the layer around it. It raises the memory lock
- * limit to load the device filter of a cgroup v2, which takes CAP_SYS_RESOURCE unless it is raised
- * from the start; and it writes a container's sysctls through the layer's own /proc/sys (runc uses
- * the new container's). Both concern the guest's kernel only.
- */
-static void add_guest(const struct collector *c, const struct dink_layer *l, const char *path,
-		      uint32_t needs)
-{
-	const char *text = dink_need_text(DINK_NEED_RUNC_CHILD);
-
-	if (!(needs & 1u << DINK_NEED_RUNC_CHILD) || !in_guest(l))
-		return;
-	add_grant(c->out, DINK_GRANT_RLIMIT, "memlock=-1:-1",
-		  xasprintf("%s %s: crun locks memory for the device filter of each container",
-			    path, text));
-	add_grant(c->out, DINK_GRANT_UNMASK, "/proc/sys",
-		  xasprintf("%s %s: crun writes the sysctls of each container", path, text));
-}
-
 static int compare_grants(const void *a, const void *b)
 {
 	const struct dink_grant *x = a, *y = b;
@@ -331,7 +311,6 @@ int dink_privileges_of(const struct dink_scenario *s _unused_, const struct dink
 
 	collect(&c, layer, path, false);
 	add_rlimits(&c, layer, path);
-	add_guest(&c, layer, path, layer_needs(&c, layer));
 	if (p->n_grants)
 		qsort(p->grants, p->n_grants, sizeof(*p->grants), compare_grants);
 	if (!in_guest(layer))
