@@ -7,9 +7,12 @@
 #include "provision/base/units.h"
 #include "provision/vm/guest.h"
 #include "provision/vm/proto.h"
+#include "provision/vm/qemu_tsc.h"
 
 #include <limits.h>
 #include <sys/random.h>
+
+#define QBOOT "/usr/share/qemu/qboot.rom"
 
 static bool is_guest(const char *dir)
 {
@@ -172,6 +175,10 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 	dink_json_set_str(plan, "qemu", qemu);
 	dink_json_set_str(plan, "kernel", kernel);
 	dink_json_set_str(plan, "initrd", initrd);
+	if (access(QBOOT, R_OK) == 0)
+		dink_json_set_str(plan, "firmware", QBOOT);
+	if (STREQ(accel, "tcg"))
+		dink_json_set_int(plan, "tsc_khz", dink_tsc_khz(g->root));
 	add_sources(plan, oci);
 	dink_json_set(plan, "setup", make_setup(oci));
 	dink_json_set(plan, "create", json_object_get(oci->config));

@@ -298,6 +298,8 @@ static void fill_options(struct monitor *m, struct dink_qemu_opts *o)
 	o->kernel = dink_json_str_or(m->plan, "kernel", "");
 	o->initrd = dink_json_str_or(m->plan, "initrd", "");
 	o->append = dink_json_str_or(m->plan, "append", NULL);
+	o->firmware = dink_json_str_or(m->plan, "firmware", NULL);
+	o->tsc_khz = (uint32_t)dink_json_int_or(m->plan, "tsc_khz", 0);
 	o->memory_mib = (uint32_t)dink_json_int_or(m->plan, "memory_mib", 512);
 	o->cpus = (uint32_t)dink_json_int_or(m->plan, "cpus", 1);
 	o->share_tag = DINK_SHARE_TAG;

@@ -95,10 +95,27 @@ static void write_machine(struct writer *w, const struct dink_qemu_opts *o)
 	flush(w, "-object");
 }
 
+/*
+ * What TCG's guests need not find out or do (docs/performance.md has the figures). Without
+ * tsc=reliable two CPUs would end on the HPET; without norandmaps each exec is translated anew,
+ * since it lies elsewhere.
+ */
+static void add_tcg_words(struct dink_str *line, const struct dink_qemu_opts *o)
+{
+	dink_str_add(line, " tsc=reliable no_timer_check norandmaps");
+	if (o->cpus == 1)
+		dink_str_add(line, " nolapic_timer");
+	if (o->tsc_khz)
+		dink_str_addf(line, " tsc_early_khz=%u lpj=%llu", o->tsc_khz,
+			      (unsigned long long)o->tsc_khz * 10);
+}
+
 static void write_kernel(struct writer *w, const struct dink_qemu_opts *o)
 {
 	_cleanup_str_ struct dink_str line = {};
 
+	if (o->firmware)
+		dink_strv_addl(w->argv, "-bios", o->firmware, NULL);
 	/* -kernel, -initrd and -append take plain strings, not option lists */
 	dink_strv_addl(w->argv, "-kernel", o->kernel, "-initrd", o->initrd, NULL);
 	dink_str_add(&line, "quiet panic=-1 reboot=t mitigations=off nokaslr "
@@ -106,12 +123,8 @@ static void write_kernel(struct writer *w, const struct dink_qemu_opts *o)
 	/* interfaces that drivers make by themselves have no place in a container */
 	dink_str_add(&line, " dummy.numdummies=0 ifb.numifbs=0 fb_tunnels=none");
 	dink_str_add(&line, o->console_fd >= 0 ? " console=ttyS0" : " 8250.nr_uarts=0");
-	/*
-	 * norandmaps: TCG translates a program again when it lies at another address; fork and exec
-	 * of a small program cost 46 ms of CPU with randomised addresses and 1 ms without
-	 */
 	if (STREQ(o->accel, "tcg"))
-		dink_str_add(&line, " tsc=reliable no_timer_check lpj=1000000 norandmaps");
+		add_tcg_words(&line, o);
 	if (o->append)
 		dink_str_addf(&line, " %s", o->append);
 	dink_strv_add(w->argv, "-append");

@@ -31,7 +31,9 @@ struct dink_qemu_opts {
 	const char *cpu;     /* NULL = what suits accel */
 	const char *kernel;
 	const char *initrd;
-	const char *append; /* added to the kernel's command line; NULL = nothing */
+	const char *append;   /* added to the kernel's command line; NULL = nothing */
+	const char *firmware; /* qboot.rom, quicker than SeaBIOS; NULL = QEMU's default */
+	uint32_t tsc_khz;     /* of the host, for TCG; 0 = unknown, the guest calibrates */
 	uint32_t memory_mib;
 	uint32_t cpus;
 	int channel_fd; /* connected sockets, inherited by QEMU */

@@ -99,7 +99,7 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 }
 
 @test "run -d, logs, exec, exec -i, exec -it, exec exit codes" {
-	vmrun -d --name cc --network none box:1 sh -c 'echo said; sleep 1000'
+	vmrun -d --name cc --network none box:1 sh -c 'echo said; sleep 1000; :'
 	wait_for 5 eval 'docker logs cc | grep -qx said'
 	[ "$(docker exec cc cat /proc/1/comm)" = sh ]
 	[ "$(echo through | docker exec -i cc cat)" = through ]
