@@ -683,7 +683,7 @@ static void test_tty(struct host *h)
 		  parse("{\"op\":\"resize\",\"exec\":\"%s\",\"rows\":33,\"columns\":99}", r->name)),
 	      "resize");
 	check(write(pair[1], "typed\r", 6) == 6, "typing");
-	for (end = dink_now_ms() + 20000; dink_now_ms() < end;) {
+	for (end = dink_now_ms() + 60000; dink_now_ms() < end;) {
 		dink_loop_once(h->loop, 50);
 		free(text);
 		text = text_of(r->out);
@@ -693,7 +693,7 @@ static void test_tty(struct host *h)
 	check(strstr(text, "tty\r\n") && strstr(text, "[typed]\r\n") && strstr(text, "33 99\r\n"),
 	      "the terminal echoes, has a size, and is one");
 	check(write(pair[1], "\3", 1) == 1, "typing ^C");
-	wait_for(h, &r->ended, 20000);
+	wait_for(h, &r->ended, 60000);
 	check(r->ended && r->status == 130, "^C ends it with 130 (%d)", r->status);
 	close(pair[1]);
 }
@@ -707,7 +707,7 @@ static void test_control(struct host *h)
 	check(ask(h, parse("{\"op\":\"ps\"}")) && dink_json_len(h->answer, "pids") >= 2, "ps");
 	check(ask(h, parse("{\"op\":\"signal\",\"exec\":\"%s\",\"signal\":15}", r->name)),
 	      "signal to an exec");
-	wait_for(h, &r->ended, 20000);
+	wait_for(h, &r->ended, 60000);
 	check(r->status == 143, "which ends with 143");
 	check(ask(h, parse("{\"op\":\"stats\"}")), "stats");
 	stats = h->answer;
@@ -739,9 +739,12 @@ static void test_connect(struct host *h)
 	ssize_t n;
 	uint64_t end;
 
-	for (int i = 0; i < 100; i++) {
-		if (!r->ended)
-			dink_loop_once(h->loop, 30);
+	for (end = dink_now_ms() + 60000; dink_now_ms() < end && !r->ended;) {
+		_cleanup_free_ char *out = text_of(r->out);
+
+		if (strstr(out, "up"))
+			break;
+		dink_loop_once(h->loop, 50);
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		exit(2);
@@ -753,7 +756,7 @@ static void test_connect(struct host *h)
 		exit(2);
 	shutdown(pair[0], SHUT_WR);
 	fcntl(pair[0], F_SETFL, O_NONBLOCK);
-	for (end = dink_now_ms() + 20000; dink_now_ms() < end;) {
+	for (end = dink_now_ms() + 60000; dink_now_ms() < end;) {
 		dink_loop_once(h->loop, 50);
 		n = read(pair[0], text, sizeof(text) - 1);
 		if (n > 0)
@@ -778,7 +781,7 @@ static void test_end(struct host *h)
 	check(STREQ(out, "started\ngot hello\n") && STREQ(err, "to-stderr\n"),
 	      "the container's own streams");
 	check(ask(h, parse("{\"op\":\"signal\",\"signal\":15}")), "signal to the container");
-	wait_for(h, &r->ended, 20000);
+	wait_for(h, &r->ended, 60000);
 	check(r->ended && r->status == 42, "its own exit status after SIGTERM: %d", r->status);
 	check(ask(h, parse("{\"op\":\"shutdown\"}")), "shutdown");
 	check(!h->closed[0], "the channel lives until the end: %s", h->closed);
