@@ -11,6 +11,8 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 
+enum { MEMBERS_MAX = 512 };
+
 /* The session of a process; -1 if unknown. */
 static int session_of(int procfd)
 {
@@ -38,8 +40,8 @@ int dink_place_signal(const struct dink_place *p, pid_t pid, int sig)
 	_cleanup_close_ int root = dink_place_root(p), proc = -1, leader = -1;
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *d;
+	int members[MEMBERS_MAX], n = 0, r;
 	char path[32];
-	int r;
 
 	if (root < 0)
 		return root;
@@ -54,16 +56,23 @@ int dink_place_signal(const struct dink_place *p, pid_t pid, int sig)
 	if (!dir)
 		return -errno;
 	proc = -1; /* dir's now */
-	/* the others first: the leader's death could end the session before they are seen */
-	while (session_of(leader) == pid && (d = readdir(dir))) {
-		_cleanup_close_ int fd = -1;
+	/* found first, signalled after the leader: a shell must not see its child's end before its
+	 * own */
+	while (n < MEMBERS_MAX && session_of(leader) == pid && (d = readdir(dir))) {
+		int fd;
 
 		if (!isdigit((unsigned char)d->d_name[0]) || atoi(d->d_name) == pid)
 			continue;
 		fd = openat(dirfd(dir), d->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0 && session_of(fd) == pid)
-			(void)send_signal(fd, sig); /* one that just ended is no failure */
+			members[n++] = fd;
+		else if (fd >= 0)
+			close(fd);
 	}
 	r = send_signal(leader, sig);
+	while (n > 0) {
+		(void)send_signal(members[--n], sig); /* one that just ended is no failure */
+		close(members[n]);
+	}
 	return r;
 }
