@@ -86,7 +86,8 @@ static int run_doctor(struct dink_args *args, struct dink_err *err)
 	if (opts->facts)
 		r = dink_facts_load(opts->facts, &f, err);
 	else
-		r = dink_facts_probe(true, &args->progress, &f, err);
+		r = dink_facts_probe(DINK_PROBE_KVM | DINK_PROBE_VERSIONS, &args->progress, &f,
+				     err);
 	if (r < 0)
 		return r;
 	if (opts->save && (r = dink_facts_save(f, opts->save, err)) < 0)

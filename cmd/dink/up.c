@@ -43,7 +43,8 @@ static int make_plan(struct dink_args *args, const struct dink_scenario *s, stru
 		     struct dink_err *err)
 {
 	_cleanup_(dink_facts_freep) struct dink_facts *f = NULL;
-	int r = dink_facts_probe(has_vm(s->layers, s->n_layers), &args->progress, &f, err);
+	int r = dink_facts_probe(has_vm(s->layers, s->n_layers) ? DINK_PROBE_KVM : 0,
+				 &args->progress, &f, err);
 
 	if (r < 0)
 		return r;

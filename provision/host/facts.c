@@ -83,8 +83,8 @@ void dink_facts_free(struct dink_facts *f)
 	free(f);
 }
 
-int dink_facts_probe(bool probe_kvm, const struct dink_progress *progress, struct dink_facts **ret,
-		     struct dink_err *err _unused_)
+int dink_facts_probe(unsigned int what, const struct dink_progress *progress,
+		     struct dink_facts **ret, struct dink_err *err _unused_)
 {
 	struct dink_facts *f = xcalloc(1, sizeof(*f));
 
@@ -93,10 +93,10 @@ int dink_facts_probe(bool probe_kvm, const struct dink_progress *progress, struc
 	dink_probe_proc(f);
 	dink_probe_storage(f);
 	dink_probe_net(f);
-	dink_probe_tools(f);
+	dink_probe_tools(f, what & DINK_PROBE_VERSIONS);
 	dink_probe_engines(f);
 	dink_probe_kata(f);
-	dink_probe_kvm(f, probe_kvm, progress);
+	dink_probe_kvm(f, what & DINK_PROBE_KVM, progress);
 	*ret = f;
 	return 0;
 }

@@ -66,12 +66,21 @@ struct dink_facts {
 };
 
 /*
+ * What dink_facts_probe() learns beyond what is quick. Versions are for people: the plan uses one
+ * of them, dockerd's where the official Kata is installed, and that one is always asked for.
+ */
+enum {
+	DINK_PROBE_KVM = 1,	 /* boot a probe guest with a deadline if nothing is cached */
+	DINK_PROBE_VERSIONS = 2, /* run each tool once to learn its version */
+};
+
+/*
  * dink_facts_probe() - learn about this host; slow things (KVM) are cached per boot in run_dir
- * @probe_kvm: boots a probe guest with a deadline if nothing is cached
+ * @what: DINK_PROBE_*, or 0 for what a plan needs
  */
 struct dink_progress;
-int dink_facts_probe(bool probe_kvm, const struct dink_progress *progress, struct dink_facts **ret,
-		     struct dink_err *err) _must_check_;
+int dink_facts_probe(unsigned int what, const struct dink_progress *progress,
+		     struct dink_facts **ret, struct dink_err *err) _must_check_;
 int dink_facts_load(const char *path, struct dink_facts **ret, struct dink_err *err) _must_check_;
 int dink_facts_save(const struct dink_facts *f, const char *path,
 		    struct dink_err *err) _must_check_;

@@ -17,7 +17,8 @@ void dink_usable_no(struct dink_usable *u, const char *fmt, ...) _printf_(2, 3);
 void dink_probe_proc(struct dink_facts *f);    /* what /proc, /sys, uname and limits say */
 void dink_probe_storage(struct dink_facts *f); /* file systems, loop, space, writable folders */
 void dink_probe_net(struct dink_facts *f);     /* tun, bridge, veth, iptables, nft, userns, vhost */
-void dink_probe_tools(struct dink_facts *f);
+/* @versions: ask each program for its version; else only where a plan needs it */
+void dink_probe_tools(struct dink_facts *f, bool versions);
 void dink_probe_engines(struct dink_facts *f);
 void dink_probe_kata(struct dink_facts *f); /* after tools and engines */
 /* @boot: boot a probe guest unless a result is cached; else only the cached result is used */

@@ -5,7 +5,8 @@
  * without an initramfs, which prints "Linux version", finds no root, panics and reboots; QEMU
  * then ends. Nothing less counts.
  *
- * The result is kept in RUN/kvm-probe.json for this boot of the host and this QEMU.
+ * The result is kept in RUN/kvm-probe.json for this boot of the host and this QEMU (its file's
+ * size and time: asking it for its version would cost more than all else here).
  */
 #include "provision/host/probe.h"
 
@@ -36,7 +37,7 @@ static char *cache_path(void)
 }
 
 /* Whether a result of this boot was found and taken. */
-static bool load_cached(struct dink_facts *f, const char *qemu_version)
+static bool load_cached(struct dink_facts *f, const char *qemu_identity)
 {
 	_cleanup_(dink_err_clear) struct dink_err ignored = {};
 	_cleanup_json_ struct json_object *o = NULL;
@@ -45,7 +46,7 @@ static bool load_cached(struct dink_facts *f, const char *qemu_version)
 	if (dink_json_parse_file(path, &o, &ignored) < 0)
 		return false;
 	if (!STREQ(dink_json_str_or(o, "boot_id", ""), f->boot_id) ||
-	    !STREQ(dink_json_str_or(o, "qemu", ""), qemu_version))
+	    !STREQ(dink_json_str_or(o, "qemu", ""), qemu_identity))
 		return false;
 	if (dink_json_bool_or(o, "ok", false))
 		dink_usable_yes(&f->kvm);
@@ -55,19 +56,29 @@ static bool load_cached(struct dink_facts *f, const char *qemu_version)
 }
 
 /* Not being able to keep the result costs a probe next time and nothing else. */
-static void save_cached(const struct dink_facts *f, const char *qemu_version)
+static void save_cached(const struct dink_facts *f, const char *qemu_identity)
 {
 	_cleanup_(dink_err_clear) struct dink_err ignored = {};
 	_cleanup_json_ struct json_object *o = dink_json_new();
 	_cleanup_free_ char *path = cache_path(), *text = NULL;
 
 	dink_json_set_str(o, "boot_id", f->boot_id);
-	dink_json_set_str(o, "qemu", qemu_version);
+	dink_json_set_str(o, "qemu", qemu_identity);
 	dink_json_set_bool(o, "ok", f->kvm.ok);
 	dink_json_set_str(o, "why", f->kvm.why);
 	text = dink_json_text(o);
 	if (dink_mkdir_p(dink_run_dir(), 0755, &ignored) == 0)
 		(void)!dink_file_write(path, text, strlen(text), 0644, &ignored);
+}
+
+static char *file_identity(const char *path)
+{
+	struct stat st = {};
+
+	if (stat(path, &st) < 0)
+		return xstrdup(path);
+	return xasprintf("%s %lld bytes of %lld.%09ld", path, (long long)st.st_size,
+			 (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
 static char *first_match(const char *pattern)
@@ -202,15 +213,14 @@ static void prove(struct dink_facts *f, const char *qemu, const char *kernel,
 void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress *progress)
 {
 	const struct dink_tool_fact *qemu = dink_facts_tool(f, "qemu-system-x86_64");
-	_cleanup_free_ char *kernel = NULL;
-	const char *version;
+	_cleanup_free_ char *kernel = NULL, *identity = NULL;
 
 	if (!device_answers(&f->kvm))
 		return;
 	if (!qemu)
 		return dink_usable_no(&f->kvm, "not proven: qemu-system-x86_64 is not installed");
-	version = qemu->version ? qemu->version : "unknown";
-	if (load_cached(f, version))
+	identity = file_identity(qemu->path);
+	if (load_cached(f, identity))
 		return;
 	if (!boot)
 		return dink_usable_no(&f->kvm, "not proven yet: run `dink doctor`");
@@ -220,5 +230,5 @@ void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress 
 					       "guest with: run `dink kernel build`");
 	prove(f, qemu->path, kernel, progress);
 	if (!dink_interrupted())
-		save_cached(f, version);
+		save_cached(f, identity);
 }

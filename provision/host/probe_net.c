@@ -2,7 +2,7 @@
 /*
  * Networking and namespaces: each thing is made once in a network namespace of a thread of ours,
  * which ends with the thread and takes all of it along. Nothing in the host's own namespace is
- * touched.
+ * touched. One namespace serves all: making one is the dearest call here.
  */
 #include "provision/host/probe.h"
 
@@ -67,7 +67,7 @@ static struct rtattr *add_attr(struct link_request *q, unsigned short type, cons
 	return a;
 }
 
-/* ip link add dink-probe type KIND; returns 0 or the kernel's -errno */
+/* ip link add probe-KIND type KIND; returns 0 or the kernel's -errno */
 static int make_link(const char *kind)
 {
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
@@ -81,10 +81,12 @@ static int make_link(const char *kind)
 		struct nlmsghdr head;
 		char bytes[1024];
 	} answer;
+	char name[IFNAMSIZ];
 
 	if (fd < 0)
 		return -errno;
-	add_attr(&q, IFLA_IFNAME, "dink-probe", sizeof("dink-probe"));
+	snprintf(name, sizeof(name), "probe-%s", kind);
+	add_attr(&q, IFLA_IFNAME, name, strlen(name) + 1);
 	struct rtattr *nest = add_attr(&q, IFLA_LINKINFO, NULL, 0);
 	add_attr(&q, IFLA_INFO_KIND, kind, strlen(kind) + 1);
 	nest->rta_len = (unsigned short)((char *)&q + q.head.nlmsg_len - (char *)nest);
@@ -107,14 +109,9 @@ static bool only_root_may_try(int r)
 	return r == -EPERM && geteuid() != 0;
 }
 
-static int try_link(void *ctx)
+static void probe_link(const char *kind, int namespace, struct dink_usable *u)
 {
-	return make_link(ctx);
-}
-
-static void probe_link(const char *kind, struct dink_usable *u)
-{
-	int r = dink_probe_thread(CLONE_NEWNET, try_link, (void *)(uintptr_t)kind);
+	int r = namespace < 0 ? namespace : make_link(kind);
 
 	if (r == -EOPNOTSUPP)
 		return dink_usable_no(u, "the kernel has no %s links", kind);
@@ -124,7 +121,7 @@ static void probe_link(const char *kind, struct dink_usable *u)
 	dink_usable_yes(u);
 }
 
-static int try_tun(void *ctx _unused_)
+static int try_tun(void)
 {
 	struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI};
 	_cleanup_close_ int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
@@ -134,11 +131,11 @@ static int try_tun(void *ctx _unused_)
 	return ioctl(fd, TUNSETIFF, &r) < 0 ? -errno : 0;
 }
 
-static void probe_tun(struct dink_usable *u)
+static void probe_tun(int namespace, struct dink_usable *u)
 {
 	if (!dink_exists("/dev/net/tun"))
 		return dink_usable_no(u, "/dev/net/tun is not there");
-	int r = dink_probe_thread(CLONE_NEWNET, try_tun, NULL);
+	int r = namespace < 0 ? namespace : try_tun();
 	if (r < 0 && !only_root_may_try(r))
 		return dink_usable_no(u, "making a tap in a new network namespace: %s",
 				      strerror(-r));
@@ -146,21 +143,13 @@ static void probe_tun(struct dink_usable *u)
 }
 
 /* One firewall program run in the new namespace (a child inherits its thread's). */
-struct firewall_try {
-	const char *program;
-	const char *const *args;
-	struct dink_err err;
-};
-
-static int try_firewall(void *ctx)
+static int try_firewall(const char *program, struct dink_err *err)
 {
-	struct firewall_try *t = ctx;
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
 
-	dink_strv_add(&cmd.argv, t->program);
-	dink_strv_addv(&cmd.argv, (char *const *)(uintptr_t)t->args);
+	dink_cmd_argv(&cmd, program, "-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE", NULL);
 	cmd.timeout_ms = 5000;
-	return dink_cmd_run(&cmd, &t->err);
+	return dink_cmd_run(&cmd, err);
 }
 
 static char *find_program(const char *name)
@@ -178,20 +167,19 @@ static char *find_program(const char *name)
 	return path;
 }
 
-static void probe_firewall(const char *program, const char *const *args, struct dink_usable *u)
+static void probe_firewall(const char *program, int namespace, struct dink_usable *u)
 {
+	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_free_ char *path = find_program(program);
-	struct firewall_try t = {.program = path, .args = args};
 
 	if (!path)
 		return dink_usable_no(u, "%s is not installed", program);
-	int r = dink_probe_thread(CLONE_NEWNET, try_firewall, &t);
+	int r = namespace < 0 ? namespace : try_firewall(path, &err);
 	if (r >= 0 || only_root_may_try(r))
 		dink_usable_yes(u);
 	else
 		dink_usable_no(u, "%s in a new network namespace: %s", program,
-			       t.err.msg ? t.err.msg : strerror(-r));
-	dink_err_clear(&t.err);
+			       err.msg ? err.msg : strerror(-r));
 }
 
 static void probe_user_namespaces(struct dink_usable *u)
@@ -215,18 +203,28 @@ static void probe_device(const char *path, struct dink_usable *u)
 	dink_usable_yes(u);
 }
 
+/* @namespace: 0 in the new namespace, -errno if there is none to try in */
+static void probe_links(struct dink_facts *f, int namespace)
+{
+	probe_tun(namespace, &f->tun);
+	probe_link("bridge", namespace, &f->bridge);
+	probe_link("veth", namespace, &f->veth);
+	probe_firewall("iptables-legacy", namespace, &f->iptables_legacy);
+	probe_firewall("iptables-nft", namespace, &f->nftables);
+}
+
+static int probe_inside(void *ctx)
+{
+	probe_links(ctx, 0);
+	return 0;
+}
+
 void dink_probe_net(struct dink_facts *f)
 {
-	static const char *const legacy[] = {"-t", "nat",	 "-A", "POSTROUTING",
-					     "-j", "MASQUERADE", NULL};
-	static const char *const nft[] = {"-t", "nat",	      "-A", "POSTROUTING",
-					  "-j", "MASQUERADE", NULL};
+	int r = dink_probe_thread(CLONE_NEWNET, probe_inside, f);
 
-	probe_tun(&f->tun);
-	probe_link("bridge", &f->bridge);
-	probe_link("veth", &f->veth);
-	probe_firewall("iptables-legacy", legacy, &f->iptables_legacy);
-	probe_firewall("iptables-nft", nft, &f->nftables);
+	if (r < 0)
+		probe_links(f, r);
 	probe_user_namespaces(&f->user_namespaces);
 	probe_device("/dev/vhost-vsock", &f->vhost_vsock);
 	probe_device("/dev/vhost-net", &f->vhost_net);

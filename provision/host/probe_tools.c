@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Programs that dink or its layers use, where they are and which version, and whether the
- * official Kata can be named by an engine here. Each program is asked for its version once.
+ * official Kata can be named by an engine here. Asking for a version runs the program, 20 of them
+ * cost a quarter second: that is done where people read the answer, and for the one version that
+ * decides something.
  */
 #include "provision/host/probe.h"
 
@@ -84,7 +86,17 @@ static char *ask_version(const char *path, const char *arg)
 	return version ? version : version_in(cmd.errtail); /* mkfs.ext4 -V writes to stderr */
 }
 
-void dink_probe_tools(struct dink_facts *f)
+/* Whether a containerd shim can be named depends on dockerd's version: dink_probe_kata(). */
+static void ask_for_kata(struct dink_facts *f)
+{
+	if (!dink_facts_tool(f, "containerd-shim-kata-v2"))
+		return;
+	for (size_t i = 0; i < f->n_tools; i++)
+		if (STREQ(f->tools[i].name, "dockerd") && f->tools[i].path)
+			f->tools[i].version = ask_version(f->tools[i].path, "--version");
+}
+
+void dink_probe_tools(struct dink_facts *f, bool versions)
 {
 	f->tools = xcalloc(ARRAY_SIZE(tools), sizeof(*f->tools));
 	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {
@@ -92,9 +104,11 @@ void dink_probe_tools(struct dink_facts *f)
 
 		t->name = xstrdup(tools[i].name);
 		t->path = find_tool(tools[i].name);
-		if (t->path && tools[i].version_arg)
+		if (versions && t->path && tools[i].version_arg)
 			t->version = ask_version(t->path, tools[i].version_arg);
 	}
+	if (!versions)
+		ask_for_kata(f);
 }
 
 /* Docker names containerd shims since version 23; Podman never does. */

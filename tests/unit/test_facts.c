@@ -178,7 +178,7 @@ static void test_probe_here(void **state)
 	struct utsname u;
 
 	assert_int_equal(uname(&u), 0);
-	assert_int_equal(dink_facts_probe(false, NULL, &f, &err), 0);
+	assert_int_equal(dink_facts_probe(0, NULL, &f, &err), 0);
 	assert_string_equal(f->kernel_release, u.release);
 	assert_string_equal(f->machine, u.machine);
 	assert_int_equal(f->uid, geteuid());
@@ -187,6 +187,7 @@ static void test_probe_here(void **state)
 	assert_true(dink_strv_has(&f->filesystems, "proc"));
 	assert_int_equal(strlen(f->boot_id), 36);
 	assert_non_null(dink_facts_tool(f, "gcc"));
+	assert_null(dink_facts_tool(f, "gcc")->version); /* only asked for with PROBE_VERSIONS */
 	for (const struct dink_usable *const *l =
 		     (const struct dink_usable *const[]){&f->loop, &f->btrfs, &f->overlay, &f->tun,
 							 &f->kvm, &f->veth, &f->bridge, &f->kata,
@@ -203,7 +204,7 @@ static void test_probe_here(void **state)
 static int count_links(void *ctx _unused_)
 {
 	glob_t g = {};
-	int n = glob("/sys/class/net/dink-probe*", 0, NULL, &g) == 0 ? (int)g.gl_pathc : 0;
+	int n = glob("/sys/class/net/probe-*", 0, NULL, &g) == 0 ? (int)g.gl_pathc : 0;
 
 	globfree(&g);
 	return n;
