@@ -31,8 +31,23 @@ setup_file() {
 	"$tool" at host "$socket" start c1
 }
 
+# The service that a failed test left: its containers' processes, its mounts.
+stop_podman() {
+	local dir=$BATS_FILE_TMPDIR/podman p mounts
+	[ -e "$dir/pid" ] || return 0
+	"$tool" at host "$dir/sock" remove c1
+	"$tool" at host "$dir/sock" remove c3
+	p=$(cat "$dir/pid")
+	kill "$p"
+	while [ -e "/proc/$p" ] && [ "$(cut -d' ' -f3 <"/proc/$p/stat")" != Z ]; do sleep 0.1; done
+	mounts=$(grep -o " $dir[^ ]*" /proc/self/mountinfo | tac)
+	for p in $mounts; do umount "$p"; done
+	rm "$dir/pid"
+}
+
 teardown_file() {
 	[ -n "${bridge:-}" ] || return 0
+	stop_podman
 	"$tool" at host "$socket" remove c1
 	"$tool" release bats
 	residue "$bridge" >"$BATS_FILE_TMPDIR/left"
@@ -113,8 +128,8 @@ check_signals() {
 	kill -INT "$pid"
 	wait "$pid" || rc=$?
 	[ "$rc" = 9 ]
-	run at exec-n "$1" pgrep -f 'sleep 4321'
-	[ "$status" = 1 ]
+	run at capture "$1" ps
+	[[ $output != *"sleep 4321"* ]]
 }
 
 check_copy() {
@@ -214,10 +229,10 @@ check_logs() {
 	gateway=$(ip route show default | awk '{print $3}')
 	run at exec-n c1 ping -c1 -W3 "$gateway"
 	[ "$status" = 0 ]
-	at create web '{"Image":"tiny:1","Cmd":["sh","-c","echo hi >/tmp/i; httpd -f -p 80 -h /tmp"],
+	at create web '{"Image":"tiny:1","Cmd":["sh","-c","while :; do echo hi | nc -l -p 80; done"],
 		"HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"18080"}]}}}'
 	at start web
-	run curl -s --retry 8 --retry-delay 1 --retry-all-errors http://127.0.0.1:18080/i
+	run timeout 20 sh -c 'until socat -u TCP:127.0.0.1:18080 - | grep hi; do sleep 0.3; done'
 	at remove web
 	[ "$output" = hi ]
 }
@@ -292,14 +307,14 @@ check_logs() {
 }
 
 @test "podman's service, by the same code" {
-	local dir=$BATS_FILE_TMPDIR/podman limits pid
+	local dir=$BATS_FILE_TMPDIR/podman limits
 	command -v podman >/dev/null || skip "needs podman"
 	mkdir -p "$dir"
 	printf '[containers]\nnetns = "host"\n[engine]\ncgroup_manager = "cgroupfs"\nruntime = "runc"\n' \
 		>"$dir/containers.conf"
 	CONTAINERS_CONF=$dir/containers.conf podman --root "$dir/root" --runroot "$dir/runroot" \
 		system service --time=0 "unix://$dir/sock" >"$dir/log" 2>&1 3>&- &
-	pid=$!
+	echo $! >"$dir/pid"
 	where=$dir/sock
 	limits='{"Ulimits":[{"Name":"nofile","Soft":1024,"Hard":1024},{"Name":"nproc","Soft":1024,"Hard":1024}]}'
 	at ready 20000
@@ -314,7 +329,5 @@ check_logs() {
 	check_logs c3 "$limits"
 	at stop c1 0
 	at remove c1
-	kill "$pid"
-	wait "$pid" || [ $? -gt 128 ]
-	umount -R "$dir/root/overlay"
+	stop_podman
 }
