@@ -3,7 +3,7 @@
 # dink doctor and dink privileges explain: on saved hosts word for word, on this one by its claims.
 
 setup() {
-	cd "$BATS_TEST_DIRNAME/../.."
+	cd "$BATS_TEST_DIRNAME/../.." || exit 1
 	export DINK_RUN_DIR=$BATS_FILE_TMPDIR/run
 	kata=scenarios/docker-in-kata.yaml
 }
@@ -31,7 +31,7 @@ setup() {
 }
 
 @test "every warning and failure says what it affects" {
-	build/dink doctor --quiet --json --facts tests/hosts/plain-container.json $kata >"$BATS_TEST_TMPDIR/o" || [ $? -eq 4 ]
+	build/dink doctor --quiet --json --facts tests/hosts/plain-container.json "$kata" >"$BATS_TEST_TMPDIR/o" || [ $? -eq 4 ]
 	jq -e '[.checks[] | select(.state != "ok")] | length >= 5' "$BATS_TEST_TMPDIR/o"
 	jq -e '[.checks[] | select(.state != "ok" and (.affects == null or .mend == null))] == []' "$BATS_TEST_TMPDIR/o"
 	jq -e '.usable == false and .scenario == "docker-in-kata" and .facts.dink_facts == 1' "$BATS_TEST_TMPDIR/o"
@@ -46,9 +46,9 @@ setup() {
 
 @test "what this host is said to be able to do can be saved and judged again, the same" {
 	local code=0
-	build/dink doctor --quiet --save "$BATS_TEST_TMPDIR/here.json" $kata >"$BATS_TEST_TMPDIR/a" || code=$?
+	build/dink doctor --quiet --save "$BATS_TEST_TMPDIR/here.json" "$kata" >"$BATS_TEST_TMPDIR/a" || code=$?
 	[ "$code" -eq 0 ] || [ "$code" -eq 4 ]
-	run build/dink doctor --quiet --facts "$BATS_TEST_TMPDIR/here.json" $kata
+	run build/dink doctor --quiet --facts "$BATS_TEST_TMPDIR/here.json" "$kata"
 	[ "$status" -eq "$code" ]
 	[ "$output" = "$(cat "$BATS_TEST_TMPDIR/a")" ]
 }
@@ -71,16 +71,14 @@ setup() {
 
 @test "probing leaves this host's own network and mounts as they were" {
 	build/dink doctor --quiet >/dev/null
-	! ip -o link | grep dink-probe
-	! grep dink-probe /proc/self/mountinfo
-	! losetup -a | grep dink-probe
+	[[ "$(ip -o link; cat /proc/self/mountinfo; losetup -a)" != *dink-probe* ]]
 }
 
 @test "no colour where the output is no terminal, colour on one, none with NO_COLOR" {
 	local facts=tests/hosts/no-tun.json
-	! build/dink doctor --quiet --facts $facts | grep -q $'\033'
-	script -qec "build/dink doctor --quiet --facts $facts" /dev/null | grep -q $'\033'
-	! NO_COLOR=1 script -qec "build/dink doctor --quiet --facts $facts" /dev/null | grep -q $'\033'
+	[[ "$(build/dink doctor --quiet --facts $facts)" != *$'\033'* ]]
+	[[ "$(script -qec "build/dink doctor --quiet --facts $facts" /dev/null)" == *$'\033'* ]]
+	[[ "$(NO_COLOR=1 script -qec "build/dink doctor --quiet --facts $facts" /dev/null)" != *$'\033'* ]]
 }
 
 @test "saved facts that are damaged or of another version are refused with their place" {
@@ -91,7 +89,7 @@ setup() {
 }
 
 @test "explain: no layer is unconfined or has CAP_SYS_RESOURCE, and the proxy has fewer grants than the original's" {
-	build/dink privileges explain --quiet --json --facts tests/hosts/debian12-tcg.json $kata >"$BATS_TEST_TMPDIR/o"
+	build/dink privileges explain --quiet --json --facts tests/hosts/debian12-tcg.json "$kata" >"$BATS_TEST_TMPDIR/o"
 	jq -e 'length == 3' "$BATS_TEST_TMPDIR/o"
 	jq -e '[.[].grants[].what] | all(. != "CAP_SYS_RESOURCE" and . != "*" and (contains("unconfined") | not))' "$BATS_TEST_TMPDIR/o"
 	jq -e '[.[].grants[].reasons | length] | all(. >= 1)' "$BATS_TEST_TMPDIR/o"
@@ -101,11 +99,11 @@ setup() {
 }
 
 @test "explain of one layer names only that one, and an unknown one is refused" {
-	run build/dink privileges explain --quiet --facts tests/hosts/debian12-tcg.json $kata/proxy/kata
+	run build/dink privileges explain --quiet --facts tests/hosts/debian12-tcg.json "$kata/proxy/kata"
 	[ "$status" -eq 0 ]
 	[[ "$output" == "docker-in-kata/proxy/kata (kata, inside a guest): "* ]]
 	[[ "$output" != *"/dev/net/tun rw                ours too"* ]]
-	run build/dink privileges explain --quiet --facts tests/hosts/debian12-tcg.json $kata/proxy/kate
+	run build/dink privileges explain --quiet --facts tests/hosts/debian12-tcg.json "$kata/proxy/kate"
 	[ "$status" -eq 2 ]
 	[[ "$output" == *"docker-in-kata has no layer proxy/kate"* ]]
 }

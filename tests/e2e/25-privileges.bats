@@ -7,7 +7,7 @@
 
 setup_file() {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
-	cd "$BATS_TEST_DIRNAME/../.."
+	cd "$BATS_TEST_DIRNAME/../.." || exit 1
 	local t=$BATS_FILE_TMPDIR archive
 	build/dink image build docker-host --quiet --json >"$t/image.json"
 	archive=$(jq -r '.[0].archive' "$t/image.json")
@@ -74,7 +74,7 @@ teardown_file() {
 }
 
 setup() {
-	cd "$BATS_TEST_DIRNAME/../.."
+	cd "$BATS_TEST_DIRNAME/../.." || exit 1
 	t=$BATS_FILE_TMPDIR
 	export DOCKER_HOST=unix://$t/docker.sock
 }
@@ -204,7 +204,7 @@ killed_daemon_starts_again() {
 	docker start "$id" >/dev/null
 	answers "$id" 60 || code=$?
 	docker rm -fv "$id" >/dev/null
-	return $code
+	return "$code"
 }
 
 answers() {
