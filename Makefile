@@ -63,15 +63,15 @@ $(O)/libdink.a: $(call obj,$(LIB_SRC))
 
 $(O)/dink: $(call obj,$(DINK_SRC)) $(O)/libdink.a
 	$(if $(V),,@echo "  LD    $@")
-	$(Q)$(CC) $(CFLAGS) -pie $(LDHARD) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -pie $(LDHARD) -o $@.new $^ $(LIBS) && mv $@.new $@
 
 $(O)/dink-vm: $(call obj,$(VM_SRC)) $(O)/libdink.a
 	$(if $(V),,@echo "  LD    $@")
-	$(Q)$(CC) $(CFLAGS) -static-pie $(LDHARD) -o $@ $^ $(STATIC_LIBS)
+	$(Q)$(CC) $(CFLAGS) -static-pie $(LDHARD) -o $@.new $^ $(STATIC_LIBS) && mv $@.new $@
 
 $(O)/dink-agent: $(call obj,$(AGENT_SRC)) $(O)/libdink.a
 	$(if $(V),,@echo "  LD    $@")
-	$(Q)$(CC) $(CFLAGS) -static $(LDHARD) -o $@ $^ $(STATIC_LIBS)
+	$(Q)$(CC) $(CFLAGS) -static $(LDHARD) -o $@.new $^ $(STATIC_LIBS) && mv $@.new $@
 
 $(O)/unit/%: $(O)/obj/tests/unit/%.o $(O)/libdink.a
 	@mkdir -p $(@D)
