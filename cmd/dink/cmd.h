@@ -14,11 +14,11 @@
 #include <stdint.h>
 
 enum dink_opt_kind {
-	DINK_OPT_FLAG,     /* bool */
+	DINK_OPT_FLAG,	   /* bool */
 	DINK_OPT_STRING,   /* const char *, borrowed from argv */
-	DINK_OPT_STRV,     /* struct dink_strv, may be given again */
-	DINK_OPT_INT,      /* int64_t */
-	DINK_OPT_SIZE,     /* uint64_t bytes: "10GiB" */
+	DINK_OPT_STRV,	   /* struct dink_strv, may be given again */
+	DINK_OPT_INT,	   /* int64_t */
+	DINK_OPT_SIZE,	   /* uint64_t bytes: "10GiB" */
 	DINK_OPT_DURATION, /* uint64_t ms: "30s" */
 };
 
@@ -28,7 +28,7 @@ enum dink_complete {
 	DINK_COMPLETE_FILE,
 	DINK_COMPLETE_DIR,
 	DINK_COMPLETE_INSTANCE, /* names of running instances */
-	DINK_COMPLETE_LAYER,    /* layer addresses */
+	DINK_COMPLETE_LAYER,	/* layer addresses */
 	DINK_COMPLETE_FEATURE,
 };
 
@@ -46,35 +46,35 @@ struct json_object;
 
 struct dink_args {
 	const struct dink_command *command;
-	void *opts;        /* the command's option struct, zeroed, then filled */
-	char **v;          /* operands, NULL-terminated; after "--" included */
+	void *opts; /* the command's option struct, zeroed, then filled */
+	char **v;   /* operands, NULL-terminated; after "--" included */
 	int n;
-	int n_before_dashes; /* operands before "--"; n where there was none */
-	bool json;           /* --json was given */
-	bool quiet;          /* --quiet: no progress */
+	int n_before_dashes;	       /* operands before "--"; n where there was none */
+	bool json;		       /* --json was given */
+	bool quiet;		       /* --quiet: no progress */
 	struct dink_progress progress; /* for libraries: lines on stderr, live on a terminal */
 };
 
 struct dink_command {
-	const char *name;     /* "up"; for sub-commands "kernel build" */
-	const char *operands; /* "[SCENARIO]" */
-	const char *summary;  /* one line */
-	const char *examples; /* several lines: "  dink up x.yaml    bring it up\n" */
+	const char *name;	     /* "up"; for sub-commands "kernel build" */
+	const char *operands;	     /* "[SCENARIO]" */
+	const char *summary;	     /* one line */
+	const char *examples;	     /* several lines: "  dink up x.yaml    bring it up\n" */
 	const struct dink_opt *opts; /* ended by .long_name NULL */
 	size_t opts_size;
 	int min_args, max_args; /* of operands; max -1 = any */
 	bool has_json;
-	bool takes_command;   /* stops option parsing at the first operand after LAYER or at "--" */
+	bool takes_command; /* stops option parsing at the first operand after LAYER or at "--" */
 	enum dink_complete complete; /* of operands */
 	/* returns the exit code, or fills err and returns any negative */
 	int (*run)(struct dink_args *args, struct dink_err *err);
 };
 
 /* One for each command; cmd/dink/NAME.c defines it, cmd/dink/commands.c lists it. */
-extern const struct dink_command cmd_up, cmd_down, cmd_status, cmd_exec, cmd_shell, cmd_logs, cmd_cp,
-	cmd_plan, cmd_validate, cmd_schema, cmd_doctor, cmd_kernel_build, cmd_kernel_check,
-	cmd_kernel_list, cmd_kernel_bundle, cmd_image_build, cmd_disk_create, cmd_disk_show, cmd_env,
-	cmd_privileges_explain, cmd_gc, cmd_version, cmd_help, cmd_complete, cmd_forward;
+extern const struct dink_command cmd_up, cmd_down, cmd_status, cmd_exec, cmd_shell, cmd_logs,
+	cmd_cp, cmd_plan, cmd_validate, cmd_schema, cmd_doctor, cmd_kernel_build, cmd_kernel_check,
+	cmd_kernel_list, cmd_kernel_bundle, cmd_image_build, cmd_disk_create, cmd_disk_show,
+	cmd_env, cmd_privileges_explain, cmd_gc, cmd_version, cmd_help, cmd_complete, cmd_forward;
 
 /* NULL-terminated, in the order help shows them; hidden ones (no summary) last */
 extern const struct dink_command *const cmd_table[];
@@ -84,6 +84,13 @@ extern const struct dink_command *const cmd_table[];
  * @ret_words: how many words it took
  */
 const struct dink_command *cmd_find(char *const *argv, int argc, int *ret_words);
+
+/*
+ * cmd_unknown() - the error for words that name no command: the nearest one, or those of a group
+ * cmd_print_group() - the commands that begin with this word ("kernel"); false if there are none
+ */
+int cmd_unknown(char *const *argv, int argc, struct dink_err *err);
+bool cmd_print_group(FILE *out, const char *word);
 
 /*
  * cmd_parse_options() - fill args->opts and the operands from argv (after the command's words)

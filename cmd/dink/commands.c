@@ -47,3 +47,63 @@ const struct dink_command *cmd_find(char *const *argv, int argc, int *ret_words)
 	}
 	return NULL;
 }
+
+/* The second word of a command whose first is this one; NULL if it is another's. */
+static const char *in_group(const struct dink_command *c, const char *word)
+{
+	size_t n = strlen(word);
+
+	return c->summary && strncmp(c->name, word, n) == 0 && c->name[n] == ' ' ? c->name + n + 1
+										 : NULL;
+}
+
+bool cmd_print_group(FILE *out, const char *word)
+{
+	bool any = false;
+
+	for (const struct dink_command *const *c = cmd_table; *c; c++) {
+		if (!in_group(*c, word))
+			continue;
+		if (!any)
+			fprintf(out, "Usage: dink %s COMMAND [OPTION...] [ARGUMENT...]\n\n", word);
+		any = true;
+		fprintf(out, "  %-20s %s\n", (*c)->name, (*c)->summary);
+	}
+	return any;
+}
+
+int cmd_unknown(char *const *argv, int argc, struct dink_err *err)
+{
+	const char *names[64], *near;
+	_cleanup_strv_ struct dink_strv group = {};
+	bool option = argc > 1 && argv[1][0] == '-';
+	size_t n = 0;
+
+	for (const struct dink_command *const *c = cmd_table; *c && n < ARRAY_SIZE(names) - 1; c++)
+		if (in_group(*c, argv[0]))
+			dink_strv_add(&group, in_group(*c, argv[0]));
+		else if ((*c)->summary)
+			names[n++] = (*c)->name;
+	names[n] = NULL;
+	if (group.n == 0) {
+		/* "kernal build" is near to no single word */
+		_cleanup_free_ char *two =
+			argc > 1 && !option ? xasprintf("%s %s", argv[0], argv[1]) : NULL;
+
+		near = dink_nearest(argv[0], names);
+		if (!near && two)
+			near = dink_nearest(two, names);
+		dink_err_set(err, DINK_E_USAGE, 0, "there is no command '%s'", argv[0]);
+		return near ? dink_err_hint(err, "did you mean dink %s?", near)
+			    : dink_err_hint(err, "dink help lists them");
+	}
+	near = argc > 1 ? dink_nearest(argv[1], (const char *const *)group.v) : NULL;
+	if (argc > 1 && !option)
+		dink_err_set(err, DINK_E_USAGE, 0, "there is no command '%s %s'", argv[0], argv[1]);
+	else
+		dink_err_set(err, DINK_E_USAGE, 0, "dink %s wants a command", argv[0]);
+	if (near)
+		return dink_err_hint(err, "did you mean dink %s %s?", argv[0], near);
+	_cleanup_free_ char *list = dink_strv_join(&group, ", ");
+	return dink_err_hint(err, "one of: %s", list);
+}

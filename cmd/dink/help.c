@@ -55,8 +55,10 @@ static int run_help(struct dink_args *args, struct dink_err *err)
 		return 0;
 	}
 	c = cmd_find(args->v, args->n, &words);
+	if (!c && args->n == 1 && cmd_print_group(stdout, args->v[0]))
+		return 0;
 	if (!c)
-		return dink_err_set(err, DINK_E_USAGE, 0, "there is no command '%s'", args->v[0]);
+		return cmd_unknown(args->v, args->n, err);
 	cmd_print_help(stdout, c);
 	return 0;
 }

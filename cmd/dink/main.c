@@ -142,20 +142,20 @@ static int fail(const struct dink_args *args, const struct dink_err *err)
 	return err->code ? err->code : DINK_E_BUG;
 }
 
-static int unknown_command(const char *word)
+/* Words that name no command: help for a group of commands, or an error. */
+static int unknown_command(int argc, char **argv)
 {
-	const char *names[64];
-	const char *near;
-	size_t n = 0;
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	struct dink_args args = {};
 
-	for (const struct dink_command *const *c = cmd_table; *c && n < 63; c++)
-		if ((*c)->summary)
-			names[n++] = (*c)->name;
-	names[n] = NULL;
-	near = dink_nearest(word, names);
-	fprintf(stderr, "dink: there is no command '%s'\n  hint: %s%s\n", word,
-		near ? "did you mean dink " : "dink help lists them", near ? near : "");
-	return DINK_E_USAGE;
+	for (int i = 1; i < argc; i++) {
+		args.json = args.json || STREQ(argv[i], "--json");
+		if ((STREQ(argv[i], "--help") || STREQ(argv[i], "-h")) &&
+		    cmd_print_group(stdout, argv[0]))
+			return 0;
+	}
+	(void)cmd_unknown(argv, argc, &err);
+	return fail(&args, &err);
 }
 
 static void free_options(const struct dink_command *c, void *opts)
@@ -211,7 +211,7 @@ int main(int argc, char **argv)
 	}
 	c = cmd_find(argv + 1, argc - 1, &words);
 	if (!c)
-		return unknown_command(argv[1]);
+		return unknown_command(argc - 1, argv + 1);
 	(void)signal(SIGPIPE, SIG_IGN);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	r = run_command(c, argc - 1 - words, argv + 1 + words);

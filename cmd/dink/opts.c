@@ -175,6 +175,14 @@ static int check_operands(struct parse *p)
 	return dink_err_hint(p->err, "dink %s --help", c->name);
 }
 
+static bool wants_json(int argc, char **argv)
+{
+	for (int i = 0; i < argc && !STREQ(argv[i], "--"); i++)
+		if (STREQ(argv[i], "--json"))
+			return true;
+	return false;
+}
+
 int cmd_parse_options(struct dink_args *args, int argc, char **argv, struct dink_err *err)
 {
 	struct cmd_common common = {};
@@ -199,8 +207,11 @@ int cmd_parse_options(struct dink_args *args, int argc, char **argv, struct dink
 			continue;
 		}
 		r = argv[i][1] == '-' ? parse_long(&p, argv + i) : parse_short(&p, argv + i);
-		if (r < 0)
+		if (r < 0) {
+			/* who asked for JSON gets this error, too, as JSON */
+			args->json = args->command->has_json && wants_json(argc, argv);
 			return r;
+		}
 		i += r;
 	}
 	if (args->n_before_dashes < 0)

@@ -72,8 +72,9 @@ char *dink_data_file(const char *rel)
 	_cleanup_free_ char *beside = xasprintf("%s/..", dink_program_dir());
 	/* a program of a build with another output folder (build/san) sits one deeper */
 	_cleanup_free_ char *deeper = xasprintf("%s/../..", dink_program_dir());
-	const char *const roots[] = {env && *env ? env : NULL, beside, deeper,
-				     "/usr/local/share/dink", "/usr/share/dink"};
+	_cleanup_free_ char *installed = xasprintf("%s/../share/dink", dink_program_dir());
+	const char *const roots[] = {env && *env ? env : NULL, installed,	 beside, deeper,
+				     "/usr/local/share/dink",  "/usr/share/dink"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
 		_cleanup_free_ char *path = NULL;

@@ -3,9 +3,10 @@
  * Where dink keeps things.
  *
  *           root               other users                         override
- *	state /var/lib/dink       $XDG_STATE_HOME/dink                DINK_STATE_DIR   journals, disks
- *	cache /var/cache/dink     $XDG_CACHE_HOME/dink                DINK_CACHE_DIR   kernels, images
- *	run   /run/dink           $XDG_RUNTIME_DIR/dink               DINK_RUN_DIR     sockets, locks
+ *	state /var/lib/dink       $XDG_STATE_HOME/dink                DINK_STATE_DIR   journals,
+ *disks cache /var/cache/dink     $XDG_CACHE_HOME/dink                DINK_CACHE_DIR   kernels,
+ *images run   /run/dink           $XDG_RUNTIME_DIR/dink               DINK_RUN_DIR     sockets,
+ *locks
  *
  * A cache that is lost costs time; state that is lost costs data.
  */
@@ -21,8 +22,9 @@ const char *dink_run_dir(void);
 /*
  * dink_data_file() - a file that ships with dink (a kernel fragment, an image recipe)
  * @rel: "kernel-configs/base.config"
- * Looked for below $DINK_DATA_DIR, beside the program (../ of build/), /usr/local/share/dink,
- * /usr/share/dink. Return: path owned by the caller, NULL if it is nowhere.
+ * Looked for below $DINK_DATA_DIR, where `make install` put it (../share/dink of bin/), beside the
+ * program (../ of build/), /usr/local/share/dink, /usr/share/dink. Return: path owned by the
+ * caller, NULL if it is nowhere.
  */
 char *dink_data_file(const char *rel);
 /* dink_program_dir() - the folder of /proc/self/exe; borrowed */
