@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 enum { STAT_MAX = 16 << 10, TAR_OUTPUT_MAX = 4096 };
@@ -137,7 +138,9 @@ static int run_tar(const struct dink_copy_layer *l, const struct dink_strv *argv
 
 	if (r <= 0)
 		return r;
-	return dink_err_set(err, DINK_E_CHILD, 0, "tar in the layer ended with %d", r);
+	/* ended since nobody reads on: run_both() looks for EPIPE to tell cause from consequence */
+	return dink_err_set(err, DINK_E_CHILD, r == 128 + SIGPIPE ? EPIPE : 0,
+			    "tar in the layer ended with %d", r);
 }
 
 static int send_from_layer(const struct dink_copy_layer *l, const char *path, int fd,

@@ -31,17 +31,24 @@ setup_file() {
 	"$tool" at host "$socket" start c1
 }
 
+wait_gone() {
+	local state
+	while state=$(ps -o state= -p "$1") && [ "$state" != Z ]; do sleep 0.1; done
+}
+
 # The service that a failed test left: its containers' processes, its mounts.
 stop_podman() {
-	local dir=$BATS_FILE_TMPDIR/podman p mounts
+	local dir=$BATS_FILE_TMPDIR/podman p
 	[ -e "$dir/pid" ] || return 0
 	"$tool" at host "$dir/sock" remove c1
 	"$tool" at host "$dir/sock" remove c3
 	p=$(cat "$dir/pid")
 	kill "$p"
-	while [ -e "/proc/$p" ] && [ "$(cut -d' ' -f3 <"/proc/$p/stat")" != Z ]; do sleep 0.1; done
-	mounts=$(grep -o " $dir[^ ]*" /proc/self/mountinfo | tac)
-	for p in $mounts; do umount "$p"; done
+	wait_gone "$p"
+	# podman's own bind mount of its storage goes with MNT_DETACH, and what is in it
+	for p in $(awk -v d="$dir" 'index($5, d) == 1 {print $5}' /proc/self/mountinfo | sort -u -r); do
+		while grep -q " $p " /proc/self/mountinfo; do umount "$p"; done
+	done
 	rm "$dir/pid"
 }
 
@@ -230,7 +237,7 @@ check_logs() {
 	run at exec-n c1 ping -c1 -W3 "$gateway"
 	[ "$status" = 0 ]
 	at create web '{"Image":"tiny:1","Cmd":["sh","-c","while :; do echo hi | nc -l -p 80; done"],
-		"HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"18080"}]}}}'
+		"ExposedPorts":{"80/tcp":{}},"HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"18080"}]}}}'
 	at start web
 	run timeout 20 sh -c 'until socat -u TCP:127.0.0.1:18080 - | grep hi; do sleep 0.3; done'
 	at remove web
