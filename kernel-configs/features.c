@@ -217,6 +217,7 @@ static const struct dink_kernel_need guestfs_needs[] = {
 	NEED("EXT4_FS", "the appliance's own root"),
 	NEED("VIRTIO_CONSOLE", "guestfsd's channel"),
 	NEED("SERIAL_8250_CONSOLE", "the appliance's console"),
+	NEED("BLK_DEV_DM", "list-filesystems, which looks into /dev/mapper"),
 	{},
 };
 static const struct dink_kernel_need xfs_needs[] = {
