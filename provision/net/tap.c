@@ -107,16 +107,16 @@ static int add_redirect(int nl, int from, int to)
 		.tcm_parent = TC_H_MAKE(TC_H_INGRESS, 0),
 		.tcm_info = TC_H_MAKE(1 << 16, htons(ETH_P_ALL)),
 	};
-	struct {
-		struct tc_u32_sel sel;
-		struct tc_u32_key key;
-	} u = {.sel = {.flags = TC_U32_TERMINAL, .nkeys = 1}};
+	const struct tc_u32_sel sel = {.flags = TC_U32_TERMINAL, .nkeys = 1};
+	/* the selector and its one key, all zero: mask 0 matches every frame */
+	unsigned char u[sizeof(sel) + sizeof(struct tc_u32_key)] = {};
 
+	memcpy(u, &sel, sizeof(sel));
 	dink_nl_begin(&r, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &t, sizeof(t));
 	dink_nl_attr_str(&r, TCA_KIND, "u32");
 	dink_nl_nest(&r, TCA_OPTIONS);
 	add_mirred(&r, TCA_U32_ACT, to);
-	dink_nl_attr(&r, TCA_U32_SEL, &u, sizeof(u));
+	dink_nl_attr(&r, TCA_U32_SEL, u, sizeof(u));
 	dink_nl_unnest(&r);
 	int rc = dink_nl_talk(nl, &r);
 	if (rc != -ENOENT)

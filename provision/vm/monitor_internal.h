@@ -44,7 +44,7 @@ struct mon_exec {
 	struct mon_client *client; /* NULL once it hung up */
 	char *name;
 	uint32_t streams[3];
-	int waiting; /* streams whose end was not seen yet */
+	int waiting;  /* streams whose end was not seen yet */
 	bool started; /* the guest said so; before that nothing it says of the exec counts */
 	bool exited;
 	int status;

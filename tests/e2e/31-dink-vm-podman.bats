@@ -51,24 +51,24 @@ vmrun() { pod run --ulimit nofile=1024:1024 "$@"; }
 }
 
 @test "podman run -d, exec, pause, kill, stop" {
-	vmrun -d --name c --network none box:1 sh -c 'trap "exit 9" TERM; while :; do sleep 0.1; done'
-	run pod exec c sh -c 'exit 5'
+	vmrun -d --name cc --network none box:1 sh -c 'trap "exit 9" TERM; while :; do sleep 0.1; done'
+	run pod exec cc sh -c 'exit 5'
 	[ "$status" -eq 5 ]
-	run pod exec c no-such-command
+	run pod exec cc no-such-command
 	[ "$status" -eq 127 ]
-	pod pause c
-	[[ "$(pod ps --format '{{.Status}}')" == *Paused* ]]
-	pod unpause c
-	pod stop -t 10 c
-	[ "$(pod inspect -f '{{.State.ExitCode}}' c)" = 9 ]
-	pod start c
-	pod kill c
-	wait_for 5 eval '[ "$(pod inspect -f "{{.State.Running}}" c)" = false ]'
-	[ "$(pod inspect -f '{{.State.ExitCode}}' c)" = 137 ]
+	pod pause cc
+	[[ "$(pod ps -a --format '{{.Status}}')" == *Paused* ]]
+	pod unpause cc
+	pod stop -t 10 cc
+	[ "$(pod inspect -f '{{.State.ExitCode}}' cc)" = 9 ]
+	pod start cc
+	pod kill cc
+	wait_for 5 eval '[ "$(pod inspect -f "{{.State.Running}}" cc)" = false ]'
+	[ "$(pod inspect -f '{{.State.ExitCode}}' cc)" = 137 ]
 }
 
 @test "podman's bridge network reaches its gateway" {
-	run vmrun --rm box:1 sh -c 'ping -c 1 -W 3 "$(ip route | sed -n "s/default via \([^ ]*\).*/\1/p")"'
+	run vmrun --rm --cap-add NET_RAW box:1 sh -c 'ping -c 1 -W 3 "$(ip route | sed -n "s/default via \([^ ]*\).*/\1/p")"'
 	[ "$status" -eq 0 ]
 }
 
@@ -84,9 +84,9 @@ bundle() {
 	mkdir -p "$T/bundle"
 	rm -f "$T/bundle/config.json"
 	"$T/dink-vm" spec -b "$T/bundle"
-	jq --arg root "$T/rootfs" --args \
+	jq --arg root "$T/rootfs" \
 		'.root.path=$root | .process.terminal=false | .process.args=$ARGS.positional' \
-		"$T/bundle/config.json" "$@" >"$T/bundle/new"
+		<"$T/bundle/config.json" --args -- "$@" >"$T/bundle/new"
 	mv "$T/bundle/new" "$T/bundle/config.json"
 }
 
@@ -138,7 +138,7 @@ oci() { "$T/dink-vm" --root "$T/state" "$@"; }
 	bundle sleep 1000
 	oci create -b "$T/bundle" gone </dev/null >/dev/null 2>&1 3>&- &
 	wait_for 10 pgrep -f "dink-vm --root $T/state monitor gone"
-	kill -KILL "$(pgrep -f "dink-vm --guest $T/guest --root $T/state create")"
+	kill -KILL "$(pgrep -f "dink-vm.bin --guest $T/guest --root $T/state create")"
 	wait_for 10 eval '! pgrep -f "dink-vm --root $T/state monitor gone"'
 	oci delete --force gone
 }

@@ -28,8 +28,10 @@ vm_prepare() {
 	cc -std=gnu17 -D_GNU_SOURCE -I"$ROOT_DIR" -o "$T/make_guest" \
 		"$ROOT_DIR/tests/e2e/tools/make_guest.c" "$ROOT_DIR/build/libdink.a" -ljson-c -lcrypto
 	"$T/make_guest" "$T/guest/initramfs.cpio" "$ROOT_DIR/build/dink-agent" "$(command -v crun)"
+	# a copy: a build that goes on meanwhile takes the program away for a moment
+	cp "$ROOT_DIR/build/dink-vm" "$T/dink-vm.bin"
 	# an engine's name for a runtime carries no flags in Docker 20.10
-	printf '#!/bin/sh\nexec %s/build/dink-vm --guest %s/guest "$@"\n' "$ROOT_DIR" "$T" >"$T/dink-vm"
+	printf '#!/bin/sh\nexec %s/dink-vm.bin --guest %s/guest "$@"\n' "$T" "$T" >"$T/dink-vm"
 	chmod +x "$T/dink-vm"
 	make_root "$T/rootfs"
 }
