@@ -37,6 +37,12 @@ static int take_lock(struct dink_step_ctx *ctx, bool wait, struct dink_err *err)
 			close(ctx->lock_fd);
 		ctx->lock_fd = -1;
 		r = dink_lock(ctx->lock_path, wait, &ctx->lock_fd, err);
+		/* A child of a killed dink holds its lock until exec: that passes in a moment. */
+		for (int i = 0; r == -EWOULDBLOCK && !wait && i < 20; i++) {
+			dink_err_clear(err);
+			usleep(100000);
+			r = dink_lock(ctx->lock_path, wait, &ctx->lock_fd, err);
+		}
 		if (r < 0) {
 			dink_err_push(err, "another dink is at work on %s", ctx->instance);
 			return dink_err_hint(err, "wait for it to end, or give --wait");
