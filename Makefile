@@ -99,7 +99,8 @@ fmt:
 deps:
 	$(Q)tests/deps
 
-run: deps
+run:
+	$(Q)tests/deps run
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(O)/dink up --shell scenarios/docker-in-kata.yaml
 
