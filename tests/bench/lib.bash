@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # bench_missed, wall and cpu are read by the benchmarks
 # Shared by the benchmarks: rows with verdicts, clocks, medians.
 set -euo pipefail
 

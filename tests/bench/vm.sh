@@ -13,7 +13,8 @@ end() {
 		kill "$dockerd_pid"
 		while kill -0 "$dockerd_pid" 2>/dev/null; do sleep 0.1; done
 	fi
-	grep -F "$bench_dir" /proc/self/mounts | cut -d' ' -f2 | sort -r | while read -r m; do umount -l "$m"; done
+	awk -v d="$bench_dir" 'index($2, d) == 1 { print $2 }' /proc/self/mounts | sort -r |
+		while read -r m; do umount -l "$m"; done
 	rm -rf "$bench_dir"
 }
 trap end EXIT
