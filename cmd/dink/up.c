@@ -2,6 +2,7 @@
 #include "cmd/dink/cmd.h"
 #include "cmd/dink/steps_view.h"
 
+#include "kernel-configs/kernel.h"
 #include "provision/base/dirs.h"
 #include "provision/base/file.h"
 #include "provision/base/json.h"
@@ -39,16 +40,51 @@ static bool has_vm(struct dink_layer *const *layers, size_t n)
 	return false;
 }
 
-static int make_plan(struct dink_args *args, const struct dink_scenario *s, struct dink_plan **ret,
-		     struct dink_err *err)
+/* From the cache or built: the first of the scenario's kernels, to prove KVM with. */
+static int get_kernel(struct dink_args *args, const struct dink_plan *p, struct dink_err *err)
+{
+	_cleanup_(dink_kernel_clear) struct dink_kernel kernel = {};
+	const struct dink_plan_kernel *k = &p->kernels[0];
+	struct dink_kernel_want want = {
+		.source = k->source, .sha256 = k->sha256, .features = &k->features};
+
+	return dink_kernel_get(&want, &args->progress, &kernel, err);
+}
+
+static int plan_once(struct dink_args *args, const struct dink_scenario *s, bool *ret_wants_kernel,
+		     struct dink_plan **ret, struct dink_err *err)
 {
 	_cleanup_(dink_facts_freep) struct dink_facts *f = NULL;
-	int r = dink_facts_probe(has_vm(s->layers, s->n_layers) ? DINK_PROBE_KVM : 0,
-				 &args->progress, &f, err);
+	bool vm = has_vm(s->layers, s->n_layers);
+	int r = dink_facts_probe(vm ? DINK_PROBE_KVM : 0, &args->progress, &f, err);
 
 	if (r < 0)
 		return r;
+	*ret_wants_kernel = vm && f->kvm_wants_kernel;
 	return dink_plan_make(s, f, ret, err);
+}
+
+/*
+ * KVM is proved by booting a guest, for which there must be a kernel. Where none is cached yet,
+ * the plan that would do without KVM says which to build, and is then made anew.
+ */
+static int make_plan(struct dink_args *args, const struct dink_scenario *s, struct dink_plan **ret,
+		     struct dink_err *err)
+{
+	_cleanup_(dink_plan_freep) struct dink_plan *first = NULL;
+	bool wants_kernel;
+	int r = plan_once(args, s, &wants_kernel, &first, err);
+
+	if (r < 0)
+		return r;
+	if (!wants_kernel || !first->n_kernels) {
+		*ret = TAKE_PTR(first);
+		return 0;
+	}
+	r = get_kernel(args, first, err);
+	if (r < 0)
+		return r;
+	return plan_once(args, s, &wants_kernel, ret, err);
 }
 
 /* For people: `down` does not need it. */

@@ -53,6 +53,7 @@ struct dink_facts {
 	struct dink_usable loop, btrfs, overlay, erofs, fuse, tun, vhost_vsock, vhost_net, kvm;
 	struct dink_usable iptables_legacy, nftables, user_namespaces, bridge, veth;
 	struct dink_usable kata; /* the official one: a containerd shim an engine here can name */
+	bool kvm_wants_kernel;	 /* not saved: KVM is proved once there is a kernel to boot */
 	bool apparmor, selinux;
 	bool root_mount_shared;
 	char *boot_id;

@@ -27,11 +27,10 @@ void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress 
 /*
  * dink_probe_guest() - boot a kernel without a root until it panics and QEMU ends
  * @accel: "kvm", or "tcg" to try the probe itself
- * @ret_spoke: whether its kernel began to run, even if it did not end in time
  * Return: true if it did; else *ret_why (owned by the caller) says why not
  */
 bool dink_probe_guest(const char *qemu, const char *kernel, const char *accel, const char *cpu,
-		      uint32_t timeout_ms, bool *ret_spoke, char **ret_why);
+		      uint32_t timeout_ms, char **ret_why);
 
 /*
  * dink_probe_thread() - run fn in a thread of its own with fresh namespaces (CLONE_NEWNET,

@@ -19,17 +19,20 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <linux/kvm.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 /*
- * A guest that has said a word within PROBE_MS runs, only slowly (KVM nested in an emulator): it
- * gets another try of SLOW_MS. One that has not is taken to hang.
+ * A guest under a working KVM is done in a second, nested in an emulator in four. One that is
+ * silent for SILENT_MS, from its start or in between, hangs; one that goes on talking is given
+ * PROBE_MS, since the machine may be busy.
  */
-enum { PROBE_MS = 10000, SLOW_MS = 60000, PROBE_SERIAL_MAX = 4 << 20 };
+enum { SILENT_MS = 8000, PROBE_MS = 60000, PROBE_TEXT_MAX = 1 << 20 };
 
-/* "host" is what VMs use; "qemu64" asks for little and tells a CPU model's fault from KVM's. */
-static const char *const cpu_models[] = {"host", "qemu64"};
+/* What VMs use under KVM: that another model might run would help none of them. */
+static const char probe_cpu[] = "host";
 
 static char *cache_path(void)
 {
@@ -128,86 +131,181 @@ static bool device_answers(struct dink_usable *u)
 	return true;
 }
 
-/* What the guest says, kept up to a limit. */
-struct serial {
-	struct dink_str text;
+/* A probe guest at work, and what it and QEMU said so far. */
+struct probe {
+	struct dink_str serial, words; /* of the guest, of QEMU on stderr */
+	int out, errfd, pidfd;	       /* -1 = ended */
+	uint64_t heard;		       /* when the guest last said something */
 };
 
-static void keep_serial(void *ctx, int fd, const char *bytes, size_t n)
-{
-	struct serial *serial = ctx;
+enum probe_end { PROBE_EXIT, PROBE_INTR, PROBE_FAULT, PROBE_SILENT, PROBE_SLOW };
 
-	if (fd == 1 && serial->text.len < PROBE_SERIAL_MAX)
-		dink_str_addn(&serial->text, bytes, n);
+/* Whether anything came; a closed end is noticed once and for all. */
+static bool take(int *fd, struct dink_str *into)
+{
+	char buf[8192];
+	ssize_t n = read(*fd, buf, sizeof(buf));
+
+	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+		close(TAKE_FD(*fd));
+	if (n > 0 && into->len < PROBE_TEXT_MAX)
+		dink_str_addn(into, buf, (size_t)n);
+	return n > 0;
 }
 
-/* The first line of QEMU's words on stderr, which says why it gave up. */
+/*
+ * A KVM that meets what it cannot run stops the guest for good, while QEMU stays: paravirtual KVM
+ * inside a VM, which emulates each instruction, gets as far as its emulator knows them.
+ */
+static bool has_fault(const struct probe *p)
+{
+	return p->words.s && strstr(p->words.s, "KVM internal error");
+}
+
+static enum probe_end watch_probe(struct probe *p, uint32_t timeout_ms)
+{
+	uint64_t begin = dink_now_ms();
+
+	p->heard = begin;
+	for (;;) {
+		struct pollfd fds[] = {{.fd = p->out, .events = POLLIN},
+				       {.fd = p->errfd, .events = POLLIN},
+				       {.fd = p->pidfd, .events = POLLIN},
+				       {.fd = dink_interrupt_fd(), .events = POLLIN}};
+		bool ended = p->out < 0 && p->errfd < 0;
+
+		(void)poll(fds, ARRAY_SIZE(fds), 200);
+		uint64_t now = dink_now_ms();
+		if (fds[0].revents && take(&p->out, &p->serial))
+			p->heard = now;
+		if (fds[1].revents)
+			take(&p->errfd, &p->words);
+		if (has_fault(p))
+			return PROBE_FAULT;
+		if (ended && fds[2].revents)
+			return PROBE_EXIT;
+		if (dink_interrupted())
+			return PROBE_INTR;
+		if (now - begin >= timeout_ms)
+			return PROBE_SLOW;
+		if (now - p->heard >= SILENT_MS)
+			return PROBE_SILENT;
+	}
+}
+
+static int start_probe(struct dink_cmd *cmd, struct probe *p, pid_t *ret, struct dink_err *err)
+{
+	int out[2], words[2], r;
+
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make a pipe");
+	if (pipe2(words, O_CLOEXEC) < 0) {
+		r = dink_err_set(err, DINK_E_HOST, errno, "make a pipe");
+		close(out[0]);
+		close(out[1]);
+		return r;
+	}
+	p->out = out[0];
+	p->errfd = words[0];
+	cmd->out = out[1];
+	cmd->errfd = words[1];
+	r = dink_cmd_spawn(cmd, ret, &p->pidfd, err);
+	close(out[1]);
+	close(words[1]);
+	return r;
+}
+
+/* The first line of QEMU's words on stderr, which says why it gave up; warnings do not. */
 static char *first_line(const char *text)
 {
-	return xstrndup(text ? text : "", text ? strcspn(text, "\n") : 0);
+	while (text && *text) {
+		size_t n = strcspn(text, "\n");
+		_cleanup_free_ char *line = xstrndup(text, n);
+
+		if (!strstr(line, "warning:"))
+			return TAKE_PTR(line);
+		text += n + (text[n] == '\n');
+	}
+	return xstrdup("QEMU ended without a word");
+}
+
+static char *explain(const struct probe *p, enum probe_end end, const char *cpu, bool spoke,
+		     uint32_t timeout_ms)
+{
+	_cleanup_free_ char *said = first_line(p->words.s);
+
+	switch (end) {
+	case PROBE_INTR:
+		return xstrdup("interrupted");
+	case PROBE_FAULT:
+		return xasprintf("a probe guest (-cpu %s) was stopped %s: KVM internal error%s",
+				 cpu, spoke ? "while its kernel started" : "at its start",
+				 strstr(p->words.s, "emulation failure") ? ", emulation failure"
+									 : "");
+	case PROBE_SILENT:
+		return xasprintf("a probe guest (-cpu %s) %s %u s", cpu,
+				 spoke ? "began to boot, then hung for" : "said nothing for",
+				 SILENT_MS / 1000);
+	case PROBE_SLOW:
+		return xasprintf("a probe guest (-cpu %s) did not finish booting within %u s", cpu,
+				 timeout_ms / 1000);
+	default:
+		return xasprintf("a probe guest (-cpu %s) did not boot: %s", cpu, said);
+	}
 }
 
 bool dink_probe_guest(const char *qemu, const char *kernel, const char *accel, const char *cpu,
-		      uint32_t timeout_ms, bool *ret_spoke, char **ret_why)
+		      uint32_t timeout_ms, char **ret_why)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
-	struct serial serial = {};
+	_cleanup_str_ struct dink_str serial = {}, words = {};
+	struct probe p = {.out = -1, .errfd = -1, .pidfd = -1};
+	enum probe_end end;
+	struct dink_pid id;
+	pid_t pid = -1;
+	bool spoke, ok;
 
 	dink_cmd_argv(&cmd, qemu, "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", "256",
 		      "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial",
 		      "stdio", "-kernel", kernel, "-append",
 		      "ignore_loglevel earlyprintk=ttyS0 console=ttyS0 panic=-1 root=none", NULL);
-	cmd.timeout_ms = timeout_ms;
-	cmd.ok_to_fail = true;
-	cmd.on_output = keep_serial;
-	cmd.ctx = &serial;
-	int r = dink_cmd_run(&cmd, &err);
-	bool spoke = serial.text.s && strstr(serial.text.s, "Linux version");
-	bool ok = r == 0 && spoke && strstr(serial.text.s, "Kernel panic");
-	dink_str_clear(&serial.text);
-	*ret_spoke = spoke;
-	if (ok)
-		return true;
-	_cleanup_free_ char *said = first_line(cmd.errtail);
-	if (err.code == DINK_E_INTR)
-		*ret_why = xstrdup("interrupted");
-	else if (r < 0)
-		*ret_why = xasprintf("a probe guest (-cpu %s) did not finish booting within %u s",
-				     cpu, timeout_ms / 1000);
-	else
-		*ret_why = xasprintf("a probe guest (-cpu %s) did not boot: %s", cpu,
-				     said[0] ? said : "QEMU ended without a word");
-	return false;
+	if (start_probe(&cmd, &p, &pid, &err) < 0) {
+		*ret_why = xasprintf("a probe guest could not be started: %s", err.msg);
+		end = PROBE_EXIT;
+	} else {
+		end = watch_probe(&p, timeout_ms);
+		if (end != PROBE_EXIT && dink_pid_identify(pid, &id) == 0)
+			(void)!dink_pid_end(&id, 500, &err);
+		(void)waitpid(pid, NULL, 0);
+	}
+	serial = p.serial;
+	words = p.words;
+	for (size_t i = 0; i < 3; i++) {
+		int fd = (int[]){p.out, p.errfd, p.pidfd}[i];
+
+		if (fd >= 0)
+			close(fd);
+	}
+	if (pid < 0)
+		return false;
+	spoke = serial.s && strstr(serial.s, "Linux version");
+	ok = end == PROBE_EXIT && spoke && strstr(serial.s, "Kernel panic");
+	if (!ok)
+		*ret_why = explain(&p, end, cpu, spoke, timeout_ms);
+	return ok;
 }
 
 static void prove(struct dink_facts *f, const char *qemu, const char *kernel,
 		  const struct dink_progress *progress)
 {
-	_cleanup_str_ struct dink_str reasons = {};
+	_cleanup_free_ char *why = NULL;
 
-	for (size_t i = 0; i < ARRAY_SIZE(cpu_models); i++) {
-		_cleanup_free_ char *why = NULL;
-		bool ok, spoke = false;
-
-		dink_progress(progress, "booting a probe guest under KVM", i,
-			      ARRAY_SIZE(cpu_models));
-		ok = dink_probe_guest(qemu, kernel, "kvm", cpu_models[i], PROBE_MS, &spoke, &why);
-		if (!ok && spoke && !dink_interrupted()) {
-			free(why);
-			why = NULL;
-			ok = dink_probe_guest(qemu, kernel, "kvm", cpu_models[i], SLOW_MS, &spoke,
-					      &why);
-		}
-		if (ok) {
-			dink_usable_yes(&f->kvm);
-			return;
-		}
-		dink_str_addf(&reasons, "%s%s", i ? "; " : "", why);
-		if (dink_interrupted())
-			break;
-	}
-	dink_usable_no(&f->kvm, "/dev/kvm opens, but %s", reasons.s);
+	dink_progress(progress, "booting a probe guest under KVM", 0, 0);
+	if (dink_probe_guest(qemu, kernel, "kvm", probe_cpu, PROBE_MS, &why))
+		dink_usable_yes(&f->kvm);
+	else
+		dink_usable_no(&f->kvm, "/dev/kvm opens, but %s", why);
 }
 
 void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress *progress)
@@ -222,12 +320,13 @@ void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress 
 	identity = file_identity(qemu->path);
 	if (load_cached(f, identity))
 		return;
+	kernel = find_kernel();
+	f->kvm_wants_kernel = !kernel;
+	if (!kernel)
+		return dink_usable_no(&f->kvm, "not proven yet: there is no kernel to boot a probe "
+					       "guest with: run `dink kernel build`");
 	if (!boot)
 		return dink_usable_no(&f->kvm, "not proven yet: run `dink doctor`");
-	kernel = find_kernel();
-	if (!kernel)
-		return dink_usable_no(&f->kvm, "not proven: there is no kernel to boot a probe "
-					       "guest with: run `dink kernel build`");
 	prove(f, qemu->path, kernel, progress);
 	if (!dink_interrupted())
 		save_cached(f, identity);
