@@ -117,13 +117,13 @@ static int read_cached(const char *dir, struct dink_image *ret, struct dink_err 
 		.name = xstrdup(name),
 		.ref = xstrdup(ref),
 		.id = xstrdup(id),
-		.archive = TAKE_PTR(paths.archive),
-		.erofs = TAKE_PTR(paths.erofs),
 		.archive_bytes = (uint64_t)st.st_size,
 		.block_root_ref = xstrdup(block_root_ref),
 		.block_root_id = xstrdup(block_root_id),
-		.block_root_archive = TAKE_PTR(paths.block_root),
 	};
+	ret->archive = TAKE_PTR(paths.archive);
+	ret->erofs = TAKE_PTR(paths.erofs);
+	ret->block_root_archive = TAKE_PTR(paths.block_root);
 	return 0;
 }
 

@@ -12,7 +12,8 @@ static const char *pick_dir(char **cached, const char *override, const char *roo
 	const char *s;
 
 	if (*cached)
-		return *cached;
+		return *cached; /* cppcheck-suppress identicalInnerCondition ; a value, no condition
+				 */
 	s = getenv(override);
 	if (s && *s)
 		*cached = xstrdup(s);

@@ -24,21 +24,21 @@ struct json_object;
 /* What went wrong, coarsely; the value is the exit code of the program. */
 enum dink_err_code {
 	DINK_E_NONE = 0,
-	DINK_E_USAGE = 2,    /* the command line is wrong */
-	DINK_E_SCENARIO = 3, /* the user's YAML is wrong */
-	DINK_E_HOST = 4,     /* the host cannot: missing tool, privilege, device, space */
-	DINK_E_CHILD = 5,    /* a program or daemon failed; `detail` has what it said */
-	DINK_E_BUSY = 6,     /* locked or in use */
-	DINK_E_STATE = 7,    /* a file of ours is damaged */
-	DINK_E_BUG = 70,     /* a defect in dink */
+	DINK_E_USAGE = 2,      /* the command line is wrong */
+	DINK_E_SCENARIO = 3,   /* the user's YAML is wrong */
+	DINK_E_HOST = 4,       /* the host cannot: missing tool, privilege, device, space */
+	DINK_E_CHILD = 5,      /* a program or daemon failed; `detail` has what it said */
+	DINK_E_BUSY = 6,       /* locked or in use */
+	DINK_E_STATE = 7,      /* a file of ours is damaged */
+	DINK_E_BUG = 70,       /* a defect in dink */
 	DINK_E_WORKLOAD = 125, /* run/exec: ours, not the workload's */
-	DINK_E_INTR = 130,   /* SIGINT or SIGTERM */
+	DINK_E_INTR = 130,     /* SIGINT or SIGTERM */
 };
 
 /* A place in a source text. `line` and `col` count from 1; 0 means unknown. */
 struct dink_src {
-	char *file;  /* owned */
-	char *text;  /* the source line without its newline, owned, may be NULL */
+	char *file; /* owned */
+	char *text; /* the source line without its newline, owned, may be NULL */
 	uint32_t line;
 	uint32_t col;
 	uint32_t endcol; /* one past the last marked column; 0 = one character */

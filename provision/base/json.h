@@ -19,8 +19,8 @@ enum { DINK_JSON_DEPTH = 64, DINK_JSON_MAX = 16 << 20 };
  */
 int dink_json_parse(const char *text, size_t len, const char *what, struct json_object **ret,
 		    struct dink_err *err) _must_check_;
-int dink_json_parse_file(const char *path, struct json_object **ret, struct dink_err *err)
-	_must_check_;
+int dink_json_parse_file(const char *path, struct json_object **ret,
+			 struct dink_err *err) _must_check_;
 
 static inline void dink_json_putp(struct json_object **o)
 {
@@ -41,8 +41,8 @@ bool dink_json_bool_or(struct json_object *o, const char *path, bool fallback);
 size_t dink_json_len(struct json_object *o, const char *path);
 
 /* dink_json_need_str() - the string there, or an error that names what and path */
-int dink_json_need_str(struct json_object *o, const char *what, const char *path,
-		       const char **ret, struct dink_err *err) _must_check_;
+int dink_json_need_str(struct json_object *o, const char *what, const char *path, const char **ret,
+		       struct dink_err *err) _must_check_;
 
 /* Building: each returns its object so that calls nest; keys are literals. */
 struct json_object *dink_json_new(void);

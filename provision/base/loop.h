@@ -24,7 +24,7 @@ void dink_loop_free(struct dink_loop *l);
 struct dink_source *dink_loop_add(struct dink_loop *l, int fd, uint32_t events, dink_loop_fd_fn fn,
 				  void *ctx);
 void dink_source_events(struct dink_source *s, uint32_t events); /* 0 = only HUP/ERR */
-void dink_source_remove(struct dink_source *s);                  /* NULL is fine */
+void dink_source_remove(struct dink_source *s);			 /* NULL is fine */
 
 /* dink_loop_after() - once, ms from now; remove with dink_source_remove() if no longer wanted */
 struct dink_source *dink_loop_after(struct dink_loop *l, uint32_t ms, dink_loop_timer_fn fn,

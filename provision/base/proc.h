@@ -14,27 +14,30 @@
 
 struct dink_cmd {
 	struct dink_strv argv;
-	const char *program;    /* executed instead of argv.v[0]; NULL = argv.v[0] */
-	struct dink_strv env;   /* NAME=VALUE added to (or replacing in) the inherited environment */
-	const char *dir;        /* working directory, NULL = inherited */
-	int in, out, errfd;     /* descriptor for 0/1/2; -1 = /dev/null for in, captured for out/err */
-	const void *input;      /* written to stdin where in is -1 and input is not NULL */
+	const char *program;  /* executed instead of argv.v[0]; NULL = argv.v[0] */
+	struct dink_strv env; /* NAME=VALUE added to (or replacing in) the inherited environment */
+	const char *dir;      /* working directory, NULL = inherited */
+	int in, out, errfd; /* descriptor for 0/1/2; -1 = /dev/null for in, captured for out/err */
+	const void *input;  /* written to stdin where in is -1 and input is not NULL */
 	size_t input_len;
-	size_t capture_max;     /* bytes of stdout kept; 0 = 1 MiB; more is an error */
-	uint32_t timeout_ms;    /* 0 = none; then SIGTERM, 2 s grace, SIGKILL */
-	bool new_session;       /* setsid() */
-	bool ok_to_fail;        /* a non-zero exit is no error: read `status` */
+	size_t capture_max;  /* bytes of stdout kept; 0 = 1 MiB; more is an error */
+	uint32_t timeout_ms; /* 0 = none; then SIGTERM, 2 s grace, SIGKILL */
+	bool new_session;    /* setsid() */
+	bool ok_to_fail;     /* a non-zero exit is no error: read `status` */
 	/* called for each chunk of stdout/stderr as it arrives (fd 1 or 2); NULL = none */
 	void (*on_output)(void *ctx, int fd, const char *bytes, size_t n);
 	void *ctx;
 	/* results */
-	int status;     /* exit status, 128+n if killed by signal n */
-	char *output;   /* captured stdout, NUL-terminated */
+	int status;   /* exit status, 128+n if killed by signal n */
+	char *output; /* captured stdout, NUL-terminated */
 	size_t output_len;
-	char *errtail;  /* last 4 KiB of stderr */
+	char *errtail; /* last 4 KiB of stderr */
 };
 
-#define DINK_CMD_INIT { .in = -1, .out = -1, .errfd = -1 }
+#define DINK_CMD_INIT                                                                              \
+	{                                                                                          \
+		.in = -1, .out = -1, .errfd = -1                                                   \
+	}
 
 /* dink_cmd_init() - argv from a NULL-terminated list of strings */
 void dink_cmd_argv(struct dink_cmd *cmd, ...) __attribute__((sentinel));
@@ -49,8 +52,8 @@ void dink_cmd_argv(struct dink_cmd *cmd, ...) __attribute__((sentinel));
 int dink_cmd_run(struct dink_cmd *cmd, struct dink_err *err) _must_check_;
 
 /* dink_cmd_spawn() - start and leave running; in/out/errfd -1 mean /dev/null */
-int dink_cmd_spawn(struct dink_cmd *cmd, pid_t *ret_pid, int *ret_pidfd, struct dink_err *err)
-	_must_check_;
+int dink_cmd_spawn(struct dink_cmd *cmd, pid_t *ret_pid, int *ret_pidfd,
+		   struct dink_err *err) _must_check_;
 void dink_cmd_clear(struct dink_cmd *cmd);
 #define _cleanup_cmd_ _cleanup_(dink_cmd_clear)
 

@@ -263,8 +263,11 @@ static int podman_argv(struct dink_cmd *cmd, const struct dink_private_paths *p,
 		return r;
 	runtimes = json_object_get(dink_json_get(o, "runtimes"));
 	if (runtimes) {
-		json_object_object_foreach(runtimes, name, spec) dink_str_addf(
-			&text, "\"%s\" = [\"%s\"]\n", name, dink_json_str_or(spec, "path", ""));
+		json_object_object_foreach(runtimes, name, spec)
+		{
+			dink_str_addf(&text, "\"%s\" = [\"%s\"]\n", name,
+				      dink_json_str_or(spec, "path", ""));
+		}
 	}
 	r = dink_file_write(conf, text.s, text.len, 0600, err);
 	if (r < 0)

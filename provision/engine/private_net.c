@@ -16,6 +16,7 @@
 #include "provision/base/log.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sys/socket.h>
 
@@ -174,9 +175,9 @@ static int add_rules(struct dink_private_net *net, struct dink_err *err)
 static int set_forwarding(bool on, struct dink_err *err)
 {
 	static const char path[] = "/proc/sys/net/ipv4/ip_forward";
-	_cleanup_fclose_ FILE *f = fopen(path, "we");
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	if (!f || fputs(on ? "1\n" : "0\n", f) < 0 || fflush(f) != 0)
+	if (fd < 0 || write(fd, on ? "1\n" : "0\n", 2) != 2)
 		return dink_err_set(err, DINK_E_HOST, errno, "write %s", path);
 	return 0;
 }

@@ -66,8 +66,8 @@ static int choose_private(struct dink_plan *p, const struct dink_facts *f, char 
 			xasprintf("%s; not root, so dink starts a podman service", reason);
 		return 0;
 	}
-	dink_err_set(err, DINK_E_HOST, 0,
-		     "no container engine for the first layer: %s, and %s", reason,
+	dink_err_set(err, DINK_E_HOST, 0, "no container engine for the first layer: %s, and %s",
+		     reason,
 		     f->uid == 0 ? "dockerd is not installed"
 				 : "podman is not installed and a private dockerd needs root");
 	return dink_err_hint(err, f->uid == 0 ? "apt-get install docker.io"

@@ -13,7 +13,6 @@
 #include "provision/base/dirs.h"
 #include "provision/base/err.h"
 
-
 /*
  * dink_initramfs_write() - a newc cpio: dink-agent as /init, crun and the libraries it links,
  * folders; uncompressed since inflating costs more than copying under TCG

@@ -24,11 +24,12 @@ links() { ip -o link | awk -F': ' '$2 ~ /^(dink|veth)/ { print $1, $2 }' | sort;
 
 # What an instance may leave nowhere.
 left() {
-	losetup -a | { grep -F "$bench_dir" || :; }
+	losetup -a | awk -v d="$bench_dir" 'index($0, d)'
 	awk -v d="$bench_dir" 'index($2, d) == 1' /proc/self/mounts
-	pgrep -af "$bench_dir" | { grep -v "^$$ " || :; }
+	ps -e -o pid=,args= | awk -v d="$bench_dir" -v self="$$" 'index($0, d) && !/awk/ && $1 != self'
 	links | comm -13 "$bench_dir/links" -
-	find "$DINK_STATE_DIR/instances" "$DINK_RUN_DIR" -mindepth 1 ! -name lock ! -name locks ! -name kvm-probe.json 2>/dev/null || :
+	mkdir -p "$DINK_STATE_DIR/instances"
+	find "$DINK_STATE_DIR/instances" "$DINK_RUN_DIR" -mindepth 1 ! -path '*/lock*' ! -name kvm-probe.json
 }
 
 # artifacts warm: built now if they are not there

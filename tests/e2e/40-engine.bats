@@ -99,6 +99,7 @@ at_bg() {
 check_exec() {
 	local rc=0
 	run --separate-stderr at exec-n "$1" sh -c 'echo out; echo err >&2; exit 7'
+	# shellcheck disable=SC2154 # bats sets stderr
 	[ "$status" = 7 ] && [ "$output" = out ] && [ "$stderr" = err ]
 	run at capture "$1" sh -c 'echo both; echo streams >&2; exit 3'
 	[ "$status" = 3 ] && [ "$(sort <<<"$output")" = $'both\nstreams' ]

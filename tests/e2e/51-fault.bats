@@ -16,7 +16,7 @@ setup() {
 	export DINK_STATE_DIR=${BATS_FILE_TMPDIR:?}/state DINK_RUN_DIR=$BATS_FILE_TMPDIR/run
 	unset DOCKER_HOST
 	moments=(after)
-	[ "${DINK_FAULT_ALL:-}" != 1 ] || moments=(before after done)
+	[ "${DINK_FAULT_ALL:-}" != 1 ] || moments=(before after "done")
 }
 
 residue() {
