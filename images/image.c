@@ -104,7 +104,7 @@ static int read_cached(const char *dir, struct dink_image *ret, struct dink_err 
 		e = dink_json_need_str(o, paths.manifest, "block_root_ref", &block_root_ref, err);
 	if (e == 0)
 		e = dink_json_need_str(o, paths.manifest, "block_root_id", &block_root_id, err);
-	if (e < 0)
+	if (e != 0)
 		return dink_err_hint(err, "rm -r %s", dir);
 	struct stat st;
 	if (stat(paths.archive, &st) < 0 || !dink_exists(paths.erofs) ||

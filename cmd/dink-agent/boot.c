@@ -112,6 +112,7 @@ static void fill_stdio(void)
 	int fd;
 
 	do {
+		/* NOLINTNEXTLINE(android-cloexec-open): these are for the children */
 		fd = open("/dev/null", O_RDWR);
 	} while (fd >= 0 && fd <= 2);
 	if (fd > 2)

@@ -162,7 +162,7 @@ static _noreturn_ void become_holder(struct holder *h)
 {
 	int conn = fcntl(h->conn, F_DUPFD_CLOEXEC, 16);
 	int tty = h->tty >= 0 ? fcntl(h->tty, F_DUPFD_CLOEXEC, 16) : -1;
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	setsid();
 	if (conn < 0 || null < 0 || chdir("/") < 0)

@@ -271,11 +271,11 @@ int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const 
 	struct dink_oci_size size = {};
 
 	int r = dink_vmstate_check_id(id, err);
-	if (r == 0)
+	if (r >= 0)
 		r = parse_size(g, &size, err);
-	if (r == 0)
+	if (r >= 0)
 		r = dink_oci_load(o->bundle ? o->bundle : ".", &size, &oci, err);
-	if (r == 0)
+	if (r >= 0)
 		r = dink_vmstate_new(g->root, id, &state, err);
 	if (r < 0)
 		return r;

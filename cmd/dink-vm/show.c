@@ -46,7 +46,7 @@ int vm_state(const struct vm_globals *g, char **argv, struct dink_err *err)
 	const char *id;
 	int r = vm_parse_id("state", argv, NULL, &id, err);
 
-	if (r == 0)
+	if (r >= 0)
 		r = dink_vmstate_load(g->root, id, &s, err);
 	if (r < 0)
 		return r;

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provision/base/err.h"
 
+#ifdef __clang_analyzer__
+#undef dink_err_set
+#undef dink_err_push
+#undef dink_err_hint
+#endif
+
 #include "provision/base/caret.h"
 #include "provision/base/json.h"
 #include "provision/base/mem.h"

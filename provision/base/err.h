@@ -71,6 +71,19 @@ int dink_err_push(struct dink_err *err, const char *fmt, ...) _printf_(2, 3);
 /* dink_err_hint() - what the user can do about it; replaces an earlier hint. Returns as push. */
 int dink_err_hint(struct dink_err *err, const char *fmt, ...) _printf_(2, 3);
 
+#ifdef __clang_analyzer__
+/* clang-tidy sees one file at a time: these three never return 0 or more */
+#define dink_err_always(call)                                                                      \
+	({                                                                                         \
+		int _e = (call);                                                                   \
+		__builtin_assume(_e < 0);                                                          \
+		_e;                                                                                \
+	})
+#define dink_err_set(...)  dink_err_always((dink_err_set)(__VA_ARGS__))
+#define dink_err_push(...) dink_err_always((dink_err_push)(__VA_ARGS__))
+#define dink_err_hint(...) dink_err_always((dink_err_hint)(__VA_ARGS__))
+#endif
+
 /* dink_err_detail() - several lines of a program's own words (copied). */
 void dink_err_detail(struct dink_err *err, const char *text);
 

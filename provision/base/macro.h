@@ -39,6 +39,7 @@
 		_tf;                                                                               \
 	})
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type takes none */
 /* Defines FREE##p so that `_cleanup_(FREEp) struct x *x` works; FREE must accept NULL. */
 #define DEFINE_CLEANUP_PTR(type, free_fn)                                                          \
 	static inline void free_fn##p(type **p)                                                    \
@@ -47,6 +48,7 @@
 			free_fn(*p);                                                               \
 	}                                                                                          \
 	struct _dink_semicolon_eater
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void dink_freep(void *p)
 {

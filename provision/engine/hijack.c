@@ -187,7 +187,7 @@ int dink_hijack(struct dink_engine *e, const char *path, const char *body, int *
 		      "Upgrade: tcp\r\nContent-Length: %zu\r\n\r\n%s",
 		      path, body ? strlen(body) : 0, body ? body : "");
 	r = send_all(fd, ask.s, ask.len);
-	if (r == 0)
+	if (r >= 0)
 		r = receive_head(fd, &got, &head);
 	if (r == -EINTR)
 		return dink_err_set(err, DINK_E_INTR, EINTR, "POST %.*s", (int)strcspn(path, "?"),
