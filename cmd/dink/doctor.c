@@ -3,8 +3,8 @@
  * dink doctor: what this host (or a saved one) can and cannot do, and the command that mends it.
  * Runs none of those commands.
  */
-#include "cmd/dink/doctor.h"
 #include "cmd/dink/cmd.h"
+#include "provision/plan/host_check.h"
 
 #include "provision/base/json.h"
 
@@ -13,29 +13,30 @@ struct options {
 };
 
 static const char *const state_words[] = {
-	[CHECK_OK] = "ok",
-	[CHECK_WARN] = "warn",
-	[CHECK_FAIL] = "FAIL",
+	[DINK_CHECK_OK] = "ok",
+	[DINK_CHECK_WARN] = "warn",
+	[DINK_CHECK_FAIL] = "FAIL",
 };
 
-static void print_check(const struct check *k, bool color)
+static void print_check(const struct dink_check *k, bool color)
 {
 	static const char *const colors[] = {"\033[32m", "\033[33m", "\033[1;31m"};
 	const char *word = state_words[k->state];
 
 	printf("%s[%s]%s%*s %-18s %s\n", color ? colors[k->state] : "", word,
 	       color ? "\033[0m" : "", 4 - (int)strlen(word), "", k->name, k->detail);
-	if (k->state == CHECK_OK)
+	if (k->state == DINK_CHECK_OK)
 		return;
 	printf("       %-18s affects: %s\n", "", k->affects);
 	if (k->mend)
 		printf("       %-18s mend:    %s\n", "", k->mend);
 }
 
-static void print_text(const struct checks *c, const struct dink_scenario *s)
+static void print_text(const struct dink_checks *c, const struct dink_scenario *s)
 {
 	bool color = cmd_color(1);
-	size_t warn = checks_count(c, CHECK_WARN), fail = checks_count(c, CHECK_FAIL);
+	size_t warn = dink_checks_count(c, DINK_CHECK_WARN),
+	       fail = dink_checks_count(c, DINK_CHECK_FAIL);
 
 	for (size_t i = 0; i < c->n; i++)
 		print_check(&c->list[i], color);
@@ -49,25 +50,25 @@ static void print_text(const struct checks *c, const struct dink_scenario *s)
 		printf(": it can run here\n");
 }
 
-static void print_json(const struct checks *c, const struct dink_scenario *s,
+static void print_json(const struct dink_checks *c, const struct dink_scenario *s,
 		       const struct dink_facts *f)
 {
 	struct json_object *o = dink_json_new(), *list = json_object_new_array();
 
 	for (size_t i = 0; i < c->n; i++) {
-		const struct check *k = &c->list[i];
+		const struct dink_check *k = &c->list[i];
 		struct json_object *e = dink_json_new();
 
 		dink_json_set_str(e, "name", k->name);
 		dink_json_set_str(e, "state",
-				  k->state == CHECK_FAIL ? "fail" : state_words[k->state]);
+				  k->state == DINK_CHECK_FAIL ? "fail" : state_words[k->state]);
 		dink_json_set_str(e, "detail", k->detail);
 		dink_json_set_str(e, "affects", k->affects);
 		dink_json_set_str(e, "mend", k->mend);
 		json_object_array_add(list, e);
 	}
 	dink_json_set_str(o, "scenario", s ? s->name : NULL);
-	dink_json_set_bool(o, "usable", checks_count(c, CHECK_FAIL) == 0);
+	dink_json_set_bool(o, "usable", dink_checks_count(c, DINK_CHECK_FAIL) == 0);
 	dink_json_set(o, "checks", list);
 	dink_json_set(o, "facts", dink_facts_to_json(f));
 	cmd_print_json(o);
@@ -78,7 +79,7 @@ static int run_doctor(struct dink_args *args, struct dink_err *err)
 	const struct options *opts = args->opts;
 	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
 	_cleanup_(dink_facts_freep) struct dink_facts *f = NULL;
-	_cleanup_(checks_clear) struct checks checks = {};
+	_cleanup_(dink_checks_clear) struct dink_checks checks = {};
 	int r;
 
 	if (args->n && (r = cmd_load_scenario(args->v[0], &s, err)) < 0)
@@ -92,12 +93,12 @@ static int run_doctor(struct dink_args *args, struct dink_err *err)
 		return r;
 	if (opts->save && (r = dink_facts_save(f, opts->save, err)) < 0)
 		return r;
-	check_host(f, s, &checks);
+	dink_check_host(f, s, &checks);
 	if (args->json)
 		print_json(&checks, s, f);
 	else
 		print_text(&checks, s);
-	return checks_count(&checks, CHECK_FAIL) ? DINK_E_HOST : 0;
+	return dink_checks_count(&checks, DINK_CHECK_FAIL) ? DINK_E_HOST : 0;
 }
 
 static const struct dink_opt doctor_opts[] = {

@@ -3,10 +3,12 @@
  * The plan: scenario + facts -> what will be done.
  *
  * Pure and deterministic. Each pass is linear in the number of layers and fills what the next one
- * reads: expand -> runtimes -> engine -> storage -> kernels -> commands -> grants.
+ * reads: expand -> runtimes -> engine -> storage -> kernels -> commands -> grants; then the host as
+ * a whole is judged, as `dink doctor` does.
  */
 #include "provision/plan/plan.h"
 
+#include "provision/plan/host_check.h"
 #include "provision/plan/internal.h"
 
 #include <linux/capability.h>
@@ -147,6 +149,15 @@ static void name_runtimes(struct dink_plan *p)
 	}
 }
 
+/* What no other pass of the plan has refused already with words about a layer. */
+static int judge_host(const struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
+{
+	_cleanup_(dink_checks_clear) struct dink_checks checks = {};
+
+	dink_check_host(f, p->scenario, &checks);
+	return dink_checks_refuse(&checks, p->scenario->name, err);
+}
+
 int dink_plan_make(const struct dink_scenario *s, const struct dink_facts *f,
 		   struct dink_plan **ret, struct dink_err *err)
 {
@@ -167,6 +178,8 @@ int dink_plan_make(const struct dink_scenario *s, const struct dink_facts *f,
 		r = dink_plan_commands(p, f, err);
 	if (r == 0)
 		r = dink_plan_grants(p, f, err);
+	if (r == 0)
+		r = judge_host(p, f, err);
 	if (r < 0)
 		return r;
 	name_runtimes(p);

@@ -30,6 +30,29 @@ setup() {
 	[ "$bad" -ge 10 ]
 }
 
+@test "at least twelve hosts are refused at plan time, each with a reason of its own and what mends it" {
+	local refused
+	refused=$(grep -hA1 '^\$ dink plan scenarios/docker-in-kata.yaml' tests/golden/hosts/*.txt | grep '^dink: ' | sort -u)
+	[ "$(wc -l <<<"$refused")" -ge 12 ]
+	for f in full-disk read-only-cache arm64 old-kernel no-iptables no-mmdebstrap no-engine no-tun \
+		no-cap-sys-admin no-cgroups no-kernel-tools not-root; do
+		run build/dink plan --quiet --facts "tests/hosts/$f.json" "$kata"
+		[ "$status" -eq 4 ]
+		[[ "$output" == *"hint: "* ]]
+	done
+}
+
+@test "doctor and plan refuse the same hosts" {
+	local f plan doctor
+	for f in tests/hosts/*.json; do
+		plan=0 doctor=0
+		build/dink plan --quiet --facts "$f" "$kata" >/dev/null 2>&1 || plan=$?
+		build/dink doctor --quiet --facts "$f" "$kata" >/dev/null 2>&1 || doctor=$?
+		echo "$f: plan $plan, doctor $doctor"
+		[ "$plan" -eq "$doctor" ]
+	done
+}
+
 @test "every warning and failure says what it affects" {
 	build/dink doctor --quiet --json --facts tests/hosts/plain-container.json "$kata" >"$BATS_TEST_TMPDIR/o" || [ $? -eq 4 ]
 	jq -e '[.checks[] | select(.state != "ok")] | length >= 5' "$BATS_TEST_TMPDIR/o"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What `dink doctor` makes of the facts: each judged ok, worth a warning, or, where the scenario
+ * What doctor and plan make of the facts: each judged ok, worth a warning, or, where the scenario
  * needs it, a failure. Facts and scenario in, checks out; touches nothing.
  */
-#include "cmd/dink/doctor.h"
+#include "provision/plan/host_check.h"
 
 #include "provision/base/units.h"
 #include "provision/privilege/privilege.h"
@@ -78,30 +78,31 @@ static bool wants_need(const struct wants *w, enum dink_need n)
 
 /* ---- making checks ---- */
 
-static struct check *add(struct checks *c, const char *name, enum check_state state, char *detail)
+static struct dink_check *add(struct dink_checks *c, const char *name, enum dink_check_state state,
+			      char *detail)
 {
 	c->list = xreallocarray(c->list, c->n + 1, sizeof(*c->list));
-	c->list[c->n] = (struct check){.name = name, .state = state, .detail = detail};
+	c->list[c->n] = (struct dink_check){.name = name, .state = state, .detail = detail};
 	return &c->list[c->n++];
 }
 
-static void ok(struct checks *c, const char *name, char *detail)
+static void ok(struct dink_checks *c, const char *name, char *detail)
 {
-	add(c, name, CHECK_OK, detail);
+	add(c, name, DINK_CHECK_OK, detail);
 }
 
 /* Not there: a failure if it is needed, else a warning. */
-static void lacks(struct checks *c, const char *name, bool needed, char *detail,
+static void lacks(struct dink_checks *c, const char *name, bool needed, char *detail,
 		  const char *affects, const char *mend)
 {
-	struct check *k = add(c, name, needed ? CHECK_FAIL : CHECK_WARN, detail);
+	struct dink_check *k = add(c, name, needed ? DINK_CHECK_FAIL : DINK_CHECK_WARN, detail);
 
 	k->affects = affects;
 	k->mend = mend;
 }
 
-static void usable(struct checks *c, const char *name, const struct dink_usable *u, bool needed,
-		   const char *good, const char *affects, const char *mend)
+static void usable(struct dink_checks *c, const char *name, const struct dink_usable *u,
+		   bool needed, const char *good, const char *affects, const char *mend)
 {
 	if (u->ok)
 		ok(c, name, xstrdup(good));
@@ -109,7 +110,7 @@ static void usable(struct checks *c, const char *name, const struct dink_usable 
 		lacks(c, name, needed, xstrdup(u->why ? u->why : "not usable"), affects, mend);
 }
 
-static void tool(struct checks *c, const struct dink_facts *f, const char *name, bool needed,
+static void tool(struct dink_checks *c, const struct dink_facts *f, const char *name, bool needed,
 		 const char *affects, const char *mend)
 {
 	const struct dink_tool_fact *t = dink_facts_tool(f, name);
@@ -122,7 +123,7 @@ static void tool(struct checks *c, const struct dink_facts *f, const char *name,
 
 /* ---- the checks ---- */
 
-static void check_kernel(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_kernel(struct dink_checks *c, const struct dink_facts *f, const struct wants *w)
 {
 	char *detail = xasprintf("%s on %s, %s", f->kernel_release, f->machine, f->distribution);
 
@@ -147,7 +148,7 @@ static const struct dink_engine_fact *first_engine(const struct dink_facts *f)
 	return f->n_engines ? &f->engines[0] : NULL;
 }
 
-static void check_user(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_user(struct dink_checks *c, const struct dink_facts *f, const struct wants *w)
 {
 	bool podman = dink_facts_tool(f, "podman") && f->user_namespaces.ok;
 
@@ -160,7 +161,8 @@ static void check_user(struct checks *c, const struct dink_facts *f, const struc
 }
 
 /* Missing ones of what the needs and an engine's defaults take. */
-static void check_capabilities(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_capabilities(struct dink_checks *c, const struct dink_facts *f,
+			       const struct wants *w)
 {
 	_cleanup_strv_ struct dink_strv missing = {};
 	_cleanup_free_ char *list = NULL;
@@ -181,11 +183,11 @@ static void check_capabilities(struct checks *c, const struct dink_facts *f, con
 	      "SYS_ADMIN");
 }
 
-static void check_limits(struct checks *c, const struct dink_facts *f)
+static void check_limits(struct dink_checks *c, const struct dink_facts *f)
 {
 	if (!dink_facts_can(f, CAP_SYS_RESOURCE)) {
-		struct check *k =
-			add(c, "CAP_SYS_RESOURCE", CHECK_WARN, xstrdup("not in the bounding set"));
+		struct dink_check *k = add(c, "CAP_SYS_RESOURCE", DINK_CHECK_WARN,
+					   xstrdup("not in the bounding set"));
 
 		k->affects = "no layer of dink's; but `docker run --privileged` and Podman's "
 			     "default limits fail here";
@@ -194,8 +196,8 @@ static void check_limits(struct checks *c, const struct dink_facts *f)
 		ok(c, "CAP_SYS_RESOURCE", xstrdup("in the bounding set"));
 	}
 	if (f->nofile_hard < 4096) {
-		struct check *k = add(c, "open files", CHECK_WARN,
-				      xasprintf("hard limit %" PRIu64, f->nofile_hard));
+		struct dink_check *k = add(c, "open files", DINK_CHECK_WARN,
+					   xasprintf("hard limit %" PRIu64, f->nofile_hard));
 
 		k->affects = "daemons with many containers";
 		k->mend = "ulimit -Hn 20000";
@@ -206,7 +208,7 @@ static void check_limits(struct checks *c, const struct dink_facts *f)
 	}
 }
 
-static void check_cgroups(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_cgroups(struct dink_checks *c, const struct dink_facts *f, const struct wants *w)
 {
 	_cleanup_free_ char *list = dink_strv_join(&f->cgroup_controllers, " ");
 
@@ -217,7 +219,7 @@ static void check_cgroups(struct checks *c, const struct dink_facts *f, const st
 	ok(c, "cgroups", xasprintf("%s: %s", dink_cgroup_layout_name(f->cgroup), list));
 }
 
-static void check_engine(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_engine(struct dink_checks *c, const struct dink_facts *f, const struct wants *w)
 {
 	const struct dink_engine_fact *e = first_engine(f);
 	bool dockerd = dink_facts_tool(f, "dockerd") && f->uid == 0;
@@ -239,7 +241,7 @@ static void check_engine(struct checks *c, const struct dink_facts *f, const str
 		      "apt-get install docker.io");
 }
 
-static void check_network(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_network(struct dink_checks *c, const struct dink_facts *f, const struct wants *w)
 {
 	static const char *const modules = "modprobe bridge && modprobe veth";
 	bool any_firewall = f->iptables_legacy.ok || f->nftables.ok;
@@ -267,7 +269,7 @@ static void check_network(struct checks *c, const struct dink_facts *f, const st
 	       "modprobe vhost_net");
 }
 
-static void check_storage(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_storage(struct dink_checks *c, const struct dink_facts *f, const struct wants *w)
 {
 	usable(c, "overlay", &f->overlay, w->host_daemon, "usable",
 	       "daemons: without it they copy whole images (vfs)", "modprobe overlay");
@@ -282,7 +284,7 @@ static void check_storage(struct checks *c, const struct dink_facts *f, const st
 	       "disks of layers that are no VM (a VM is given the file itself)", "modprobe loop");
 }
 
-static void check_space(struct checks *c, const char *name, const struct dink_usable *writable,
+static void check_space(struct dink_checks *c, const char *name, const struct dink_usable *writable,
 			uint64_t free_bytes, uint64_t least, uint64_t good, bool needed,
 			const char *affects, const char *mend)
 {
@@ -299,7 +301,7 @@ static void check_space(struct checks *c, const char *name, const struct dink_us
 		ok(c, name, xasprintf("%s free", size));
 }
 
-static void check_folders(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_folders(struct dink_checks *c, const struct dink_facts *f, const struct wants *w)
 {
 	const uint64_t mib = 1 << 20;
 
@@ -327,7 +329,7 @@ static const char *mend_kvm(const char *why)
 	return "none here: take a machine whose KVM runs guests (nested virtualization enabled)";
 }
 
-static void check_vm(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_vm(struct dink_checks *c, const struct dink_facts *f, const struct wants *w)
 {
 	usable(c, "kvm", &f->kvm, wants_need(w, DINK_NEED_KATA_CHILD),
 	       "a probe guest booted under it",
@@ -345,7 +347,7 @@ static void check_vm(struct checks *c, const struct dink_facts *f, const struct 
 		ok(c, "kata", xasprintf("dink-vm stands in for it: %s", f->kata.why));
 }
 
-static void check_tools(struct checks *c, const struct dink_facts *f, const struct wants *w)
+static void check_tools(struct dink_checks *c, const struct dink_facts *f, const struct wants *w)
 {
 	static const char *const kernel_tools[] = {"gcc", "make", "flex", "bison", "bc"};
 
@@ -364,7 +366,7 @@ static void check_tools(struct checks *c, const struct dink_facts *f, const stru
 	     "apt-get install libguestfs-tools");
 }
 
-static void check_rest(struct checks *c, const struct dink_facts *f)
+static void check_rest(struct dink_checks *c, const struct dink_facts *f)
 {
 	usable(c, "user namespaces", &f->user_namespaces, false, "usable", "rootless engines",
 	       "sysctl -w kernel.unprivileged_userns_clone=1");
@@ -376,8 +378,8 @@ static void check_rest(struct checks *c, const struct dink_facts *f)
 	else
 		ok(c, "security module", xstrdup("none"));
 	if (!f->root_mount_shared && dink_facts_tool(f, "podman")) {
-		struct check *k =
-			add(c, "shared /", CHECK_WARN, xstrdup("/ is not a shared mount"));
+		struct dink_check *k =
+			add(c, "shared /", DINK_CHECK_WARN, xstrdup("/ is not a shared mount"));
 
 		k->affects = "Podman warns, and mounts made later do not reach its containers";
 		k->mend = "mount --make-rshared /";
@@ -386,7 +388,8 @@ static void check_rest(struct checks *c, const struct dink_facts *f)
 	}
 }
 
-void check_host(const struct dink_facts *f, const struct dink_scenario *s, struct checks *ret)
+void dink_check_host(const struct dink_facts *f, const struct dink_scenario *s,
+		     struct dink_checks *ret)
 {
 	struct wants w = scenario_wants(s, f);
 
@@ -404,19 +407,38 @@ void check_host(const struct dink_facts *f, const struct dink_scenario *s, struc
 	check_rest(ret, f);
 }
 
-void checks_clear(struct checks *c)
+void dink_checks_clear(struct dink_checks *c)
 {
 	for (size_t i = 0; i < c->n; i++)
 		free(c->list[i].detail);
 	free(c->list);
-	*c = (struct checks){};
+	*c = (struct dink_checks){};
 }
 
-size_t checks_count(const struct checks *c, enum check_state state)
+size_t dink_checks_count(const struct dink_checks *c, enum dink_check_state state)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < c->n; i++)
 		n += c->list[i].state == state;
 	return n;
+}
+
+int dink_checks_refuse(const struct dink_checks *c, const char *scenario, struct dink_err *err)
+{
+	size_t more = dink_checks_count(c, DINK_CHECK_FAIL);
+	const struct dink_check *k = c->list;
+	int r;
+
+	if (!more--)
+		return 0;
+	while (k->state != DINK_CHECK_FAIL)
+		k++;
+	r = dink_err_set(err, DINK_E_HOST, 0, "%s cannot run on this host: %s: %s (affects %s)",
+			 scenario, k->name, k->detail, k->affects);
+	if (more)
+		dink_err_hint(err, "%s; `dink doctor SCENARIO` shows %zu more", k->mend, more);
+	else
+		dink_err_hint(err, "%s", k->mend);
+	return r;
 }
