@@ -55,7 +55,7 @@ int dink_place_signal(const struct dink_place *p, pid_t pid, int sig)
 	dir = fdopendir(proc);
 	if (!dir)
 		return -errno;
-	proc = -1; /* dir's now */
+	proc = -1; /* dir's now. NOLINT(clang-analyzer-deadcode.DeadStores): read at clean-up */
 	/* found first, signalled after the leader: a shell must not see its child's end before its
 	 * own */
 	while (n < MEMBERS_MAX && session_of(leader) == pid && (d = readdir(dir))) {

@@ -142,7 +142,7 @@ int dink_nl_dump(int fd, struct dink_nl_req *r, dink_nl_fn fn, void *ctx)
 
 void dink_nl_parse(const struct rtattr *rta, size_t len, const struct rtattr **tb, size_t max)
 {
-	memset(tb, 0, sizeof(*tb) * (max + 1));
+	memset(tb, 0, sizeof(const struct rtattr *) * (max + 1));
 	for (; RTA_OK(rta, len); rta = RTA_NEXT(rta, len)) {
 		uint16_t type = rta->rta_type & NLA_TYPE_MASK;
 		if (type <= max)
