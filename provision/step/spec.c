@@ -5,11 +5,13 @@
  */
 #include "provision/step/build.h"
 
+#include "loopdev/loopdev.h"
 #include "provision/base/dirs.h"
 #include "provision/base/file.h"
 #include "provision/base/hash.h"
 #include "provision/step/kinds.h"
 #include "provision/vm/guest.h"
+#include "provision/vm/oci.h"
 
 #include <sys/stat.h>
 
@@ -29,6 +31,7 @@ struct spec {
 	const struct dink_plan_layer *l;
 	int index;
 	struct json_object *binds, *host;
+	struct dink_str disk_options; /* of the disks that this layer's guest mounts */
 };
 
 /* One mount: from a result of a step (from = its key) or, from NULL, from the path `sub`. */
@@ -104,6 +107,21 @@ static void bind_disk_file(struct spec *s, int disk, const char *target, bool re
 	add_bind(s, NULL, NULL, from, target, read_only);
 }
 
+/* A disk that this layer's guest mounts itself: an engine's bind mount carries no options. */
+static void attach_disk(struct spec *s, int disk, const char *target, bool read_only)
+{
+	const struct dink_disk_spec *d = s->plan->disks[disk].spec;
+	const char *compression =
+		d->compression == DINK_COMPRESS_NONE ? NULL : dink_compression_name(d->compression);
+	const char *options =
+		dink_disk_mount_options(dink_filesystem_name(d->filesystem), compression);
+
+	bind_disk_file(s, disk, target, read_only);
+	if (options)
+		dink_str_addf(&s->disk_options, "%s%s=%s", s->disk_options.len ? " " : "", target,
+			      options);
+}
+
 static void bind_mounted(struct spec *s, int disk, const char *target, bool read_only)
 {
 	const char *name = s->plan->disks[disk].name;
@@ -141,7 +159,7 @@ static void bind_carried(struct spec *s)
 		case CARRY_DISK_MOUNTED:
 			target = xasprintf("%s/%s", DINK_MOUNTS_IN_LAYER,
 					   s->plan->disks[k->index].name);
-			bind_disk_file(s, k->index, target, k->read_only);
+			attach_disk(s, k->index, target, k->read_only);
 			break;
 		case CARRY_MOUNT:
 			target = xasprintf("%s/%s", DINK_MOUNTS_IN_LAYER,
@@ -158,7 +176,7 @@ static void bind_own(struct spec *s)
 		const struct dink_plan_mount *m = &s->l->disks[d];
 
 		if (s->l->is_vm)
-			bind_disk_file(s, m->disk, m->target, m->read_only);
+			attach_disk(s, m->disk, m->target, m->read_only);
 		else
 			bind_mounted(s, m->disk, m->target, m->read_only);
 	}
@@ -360,6 +378,7 @@ static void set_resources(struct spec *s)
 static void set_command(struct spec *s, struct json_object *body)
 {
 	const struct dink_strv *argv = &s->l->command;
+	_cleanup_strv_ struct dink_strv env = {};
 
 	if (argv->n > 0) {
 		struct json_object *first = json_object_new_array();
@@ -371,8 +390,11 @@ static void set_command(struct spec *s, struct json_object *body)
 		dink_json_set(body, "Entrypoint", first);
 		dink_json_set(body, "Cmd", rest);
 	}
-	if (s->l->env.n > 0)
-		dink_json_set(body, "Env", dink_json_strv(&s->l->env));
+	dink_strv_addv(&env, s->l->env.v);
+	if (s->disk_options.len > 0 && s->l->runtime == DINK_RUNTIME_DINK_VM)
+		dink_strv_addf(&env, "%s=%s", DINK_OCI_DISK_OPTIONS, s->disk_options.s);
+	if (env.n > 0)
+		dink_json_set(body, "Env", dink_json_strv(&env));
 	if (s->l->spec->tty) {
 		dink_json_set_bool(body, "Tty", true);
 		dink_json_set_bool(body, "OpenStdin", true);
@@ -458,6 +480,7 @@ int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 	}
 	dink_json_set(o, "binds", s.binds);
 	dink_json_set(o, "spec", make_body(&s));
+	dink_str_clear(&s.disk_options);
 	*ret = TAKE_PTR(o);
 	return 0;
 }

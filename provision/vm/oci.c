@@ -41,6 +41,33 @@ static int check_strings(struct json_object *o, const char *path, bool need, str
 	return 0;
 }
 
+/* Value of DINK_OCI_DISK_OPTIONS; the last one, as with a shell. */
+static char *find_disk_options(struct json_object *process)
+{
+	struct json_object *env = dink_json_get(process, "env");
+	const char *found = NULL;
+
+	for (size_t i = 0; env && i < json_object_array_length(env); i++) {
+		const char *s = json_object_get_string(json_object_array_get_idx(env, i));
+
+		if (dink_starts_with(s, DINK_OCI_DISK_OPTIONS "="))
+			found = s + strlen(DINK_OCI_DISK_OPTIONS "=");
+	}
+	return found ? xstrdup(found) : NULL;
+}
+
+static void drop_disk_options(struct json_object *process)
+{
+	struct json_object *env = dink_json_get(process, "env");
+
+	for (size_t i = env ? json_object_array_length(env) : 0; i-- > 0;) {
+		const char *s = json_object_get_string(json_object_array_get_idx(env, i));
+
+		if (dink_starts_with(s, DINK_OCI_DISK_OPTIONS "="))
+			json_object_array_del_idx(env, i, 1);
+	}
+}
+
 int dink_oci_adapt_process(struct json_object *process, struct dink_err *err)
 {
 	if (!json_object_is_type(process, json_type_object))
@@ -52,6 +79,7 @@ int dink_oci_adapt_process(struct json_object *process, struct dink_err *err)
 		return r;
 	if (dink_json_str_or(process, "cwd", "")[0] != '/')
 		return dink_err_set(err, DINK_E_USAGE, EINVAL, "process.cwd is no absolute path");
+	drop_disk_options(process);
 	/* the guest's kernel has none of the host's security modules */
 	json_object_object_del(process, "apparmorProfile");
 	json_object_object_del(process, "selinuxLabel");
@@ -218,10 +246,15 @@ static void strip_host_parts(struct dink_oci *o)
 
 static int adapt_config(struct dink_oci *o, const struct dink_oci_size *size, struct dink_err *err)
 {
+	struct json_object *process = dink_json_get(o->config, "process");
 	int r = check_shape(o->config, err);
 
 	if (r == 0)
-		r = dink_oci_adapt_process(dink_json_get(o->config, "process"), err);
+		r = check_strings(process, "env", false, err);
+	if (r == 0) {
+		o->disk_options = find_disk_options(process);
+		r = dink_oci_adapt_process(process, err);
+	}
 	if (r < 0)
 		return r;
 	o->terminal = dink_json_bool_or(o->config, "process.terminal", false);
@@ -288,6 +321,7 @@ void dink_oci_free(struct dink_oci *o)
 	json_object_put(o->config);
 	json_object_put(o->hooks);
 	json_object_put(o->annotations);
+	free(o->disk_options);
 	json_object_put(o->mounts);
 	free(o->bundle);
 	free(o->rootfs);

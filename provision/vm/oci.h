@@ -24,6 +24,12 @@ enum {
 #define DINK_OCI_ROOT_IMAGE "/.dink-root"  /* an EROFS image: block root */
 #define DINK_OCI_ROOT_UPPER "/.dink-upper" /* a disk for its writable upper */
 
+/*
+ * In the container's environment: mount options of disks by destination, as
+ * "/data=compress=zstd /other=noatime", since an engine's bind mounts carry none. Not passed on.
+ */
+#define DINK_OCI_DISK_OPTIONS "DINK_DISK_OPTIONS"
+
 /* Where the guest mounts them. */
 #define DINK_OCI_LOWER_DIR "/run/dink/root-lower"
 #define DINK_OCI_UPPER_DIR "/run/dink/root-upper"
@@ -60,6 +66,7 @@ struct dink_oci {
 	bool block_upper;
 	bool terminal;
 	char *hostname;
+	char *disk_options; /* DINK_OCI_DISK_OPTIONS, NULL = none given */
 	char *netns; /* path to join, NULL = a new one */
 	struct dink_oci_share shares[DINK_OCI_SHARES_MAX];
 	size_t n_shares;

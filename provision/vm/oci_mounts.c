@@ -7,6 +7,7 @@
 #include "provision/vm/proto.h"
 
 #include <blkid/blkid.h>
+#include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
@@ -63,17 +64,41 @@ static char *probe_filesystem(int fd)
 	return ret;
 }
 
+/* Options of the disk for `dest`, "" where none are asked; NULL: they are not plain words. */
+static char *find_options(const char *all, const char *dest)
+{
+	_cleanup_free_ char *copy = xstrdup(all ? all : "");
+	char *save = NULL;
+
+	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+		size_t n = strlen(dest);
+
+		if (strncmp(w, dest, n) != 0 || w[n] != '=')
+			continue;
+		for (const char *c = w + n + 1; *c; c++)
+			if (!isalnum((unsigned char)*c) && !strchr(",=:_-", *c))
+				return NULL;
+		return xstrdup(w + n + 1);
+	}
+	return xstrdup("");
+}
+
 static int add_disk(struct dink_oci *o, struct json_object *mount, const char *source,
 		    const char *fstype, struct dink_err *err)
 {
 	const char *dest = dink_json_str_or(mount, "destination", "");
 	bool root = STREQ(dest, DINK_OCI_ROOT_IMAGE), upper = STREQ(dest, DINK_OCI_ROOT_UPPER);
+	_cleanup_free_ char *asked = find_options(o->disk_options, dest), *options = NULL;
 
 	if (o->n_disks == DINK_OCI_DISKS_MAX)
 		return dink_err_set(err, DINK_E_USAGE, 0, "more than %d disks", DINK_OCI_DISKS_MAX);
 	if (root && !STREQ(fstype, "erofs"))
 		return dink_err_set(err, DINK_E_USAGE, 0, "%s for %s holds %s, not erofs", source,
 				    dest, fstype);
+	if (!asked)
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    DINK_OCI_DISK_OPTIONS " for %s: letters, digits and ,=:_- only",
+				    dest);
 	struct dink_oci_disk *d = &o->disks[o->n_disks];
 	d->source = xstrdup(source);
 	d->fstype = xstrdup(fstype);
@@ -88,7 +113,10 @@ static int add_disk(struct dink_oci *o, struct json_object *mount, const char *s
 	dink_json_set_str(m, "source", d->serial);
 	dink_json_set_str(m, "target", target);
 	dink_json_set_str(m, "fstype", fstype);
-	dink_json_set_str(m, "options", d->readonly ? "ro" : "");
+	/* the last word wins: nobody gets a read-only disk writable */
+	options = xasprintf("%s%s%s", asked, *asked && d->readonly ? "," : "",
+			    d->readonly ? "ro" : "");
+	dink_json_set_str(m, "options", options);
 	json_object_array_add(o->mounts, m);
 	o->n_disks++;
 	o->block_root |= root;

@@ -192,6 +192,41 @@ static void test_disks(void **state)
 	assert_non_null(strstr(err.msg, "not erofs"));
 }
 
+static const char *options_of(const struct dink_oci *o, size_t i)
+{
+	return dink_json_str_or(json_object_array_get_idx(o->mounts, i), "options", NULL);
+}
+
+/* What an engine cannot say in a bind mount comes by the environment, and goes no further. */
+static void test_disk_options(void **state)
+{
+	static const char *const process = "\"process\":{\"args\":[\"sh\"],\"cwd\":\"/\","
+					   "\"env\":[\"A=1\",\"DINK_DISK_OPTIONS=%s\",\"B=2\"]}";
+	_cleanup_free_ char *disk = xasprintf("%s/ext", (char *)*state);
+	_cleanup_free_ char *mounts = xasprintf(
+		"\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/"
+		"\"},\"mounts\":[{\"destination\":\"/mnt\",\"type\":\"bind\","
+		"\"source\":\"%s\"},{\"destination\":\"/mnt2\",\"type\":\"bind\",\"source\":\"%s\","
+		"\"options\":[\"ro\"]}],\"linux\":{" NS "}}",
+		disk, disk);
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	struct dink_oci *none = NULL;
+
+	write_image(disk, false);
+	_cleanup_free_ char *p =
+		xasprintf(process, "/mn=sync /mnt2=rw,noatime /mnt=compress=zstd:1");
+	_cleanup_free_ char *text = xasprintf("{%s,%s", p, mounts);
+	_cleanup_(dink_oci_freep) struct dink_oci *o = good(text);
+	assert_string_equal(options_of(o, 0), "compress=zstd:1");
+	assert_string_equal(options_of(o, 1), "rw,noatime,ro");
+	assert_int_equal(dink_json_len(o->config, "process.env"), 2);
+
+	_cleanup_free_ char *bad = xasprintf(process, "/mnt=a;b");
+	_cleanup_free_ char *worse = xasprintf("{%s,%s", bad, mounts);
+	assert_true(adapt(worse, NULL, &none, &err) < 0);
+	assert_non_null(strstr(err.msg, "letters, digits"));
+}
+
 static void test_size(void **state)
 {
 	static const struct {
@@ -263,6 +298,7 @@ int main(void)
 		cmocka_unit_test(test_host_parts_are_gone),
 		cmocka_unit_test_setup_teardown(test_mounts, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test_setup_teardown(test_disks, unit_tmpdir, unit_rmdir),
+		cmocka_unit_test_setup_teardown(test_disk_options, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test_setup_teardown(test_state, unit_tmpdir, unit_rmdir),
