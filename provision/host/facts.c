@@ -78,6 +78,7 @@ void dink_facts_free(struct dink_facts *f)
 	free(f->machine);
 	free(f->distribution);
 	free(f->boot_id);
+	free(f->docker_host_why);
 	dink_strv_clear(&f->cgroup_controllers);
 	dink_strv_clear(&f->filesystems);
 	free(f);

@@ -54,6 +54,9 @@ struct dink_facts {
 	struct dink_usable iptables_legacy, nftables, user_namespaces, bridge, veth;
 	struct dink_usable kata; /* the official one: a containerd shim an engine here can name */
 	bool kvm_wants_kernel;	 /* not saved: KVM is proved once there is a kernel to boot */
+	/* not saved, being no property of the host: why $DOCKER_HOST names no engine that answers
+	 */
+	char *docker_host_why;
 	bool apparmor, selinux;
 	bool root_mount_shared;
 	char *boot_id;

@@ -6,6 +6,7 @@
  */
 #include "provision/host/probe.h"
 
+#include "provision/base/dirs.h"
 #include "provision/base/file.h"
 #include "provision/base/json.h"
 #include "provision/base/units.h"
@@ -107,13 +108,35 @@ static void probe_socket(struct dink_facts *f, const char *path)
 	dink_strv_sort(&e->runtimes);
 }
 
+/* What the user names is used or is an error: another engine is not what was asked for. */
+static void probe_named(struct dink_facts *f, const char *host)
+{
+	_cleanup_free_ char *own = xasprintf("unix://%s/", dink_run_dir());
+
+	if (!dink_starts_with(host, "unix://")) {
+		f->docker_host_why = xasprintf("DOCKER_HOST=%s is no unix:// socket: layers are "
+					       "reached through the host's own /proc",
+					       host);
+		return;
+	}
+	/* what `dink env LAYER` sets, in the same shell */
+	if (dink_starts_with(host, own)) {
+		f->docker_host_why = xasprintf(
+			"DOCKER_HOST=%s is the engine of a layer, not of this host", host);
+		return;
+	}
+	probe_socket(f, host + strlen("unix://"));
+	if (!f->n_engines)
+		f->docker_host_why = xasprintf("no engine answers at DOCKER_HOST=%s", host);
+}
+
 void dink_probe_engines(struct dink_facts *f)
 {
 	_cleanup_strv_ struct dink_strv candidates = {}, seen = {};
 	const char *host = getenv("DOCKER_HOST"), *run = getenv("XDG_RUNTIME_DIR");
 
-	if (host && dink_starts_with(host, "unix://"))
-		dink_strv_add(&candidates, host + strlen("unix://"));
+	if (host && host[0])
+		return probe_named(f, host);
 	dink_strv_addl(&candidates, "/run/docker.sock", "/var/run/docker.sock",
 		       "/run/podman/podman.sock", NULL);
 	if (run && run[0] == '/') {

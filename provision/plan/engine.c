@@ -78,6 +78,11 @@ int dink_plan_engine(struct dink_plan *p, const struct dink_facts *f, struct din
 {
 	char *why = NULL;
 
+	if (f->docker_host_why) {
+		dink_err_set(err, DINK_E_HOST, 0, "%s", f->docker_host_why);
+		return dink_err_hint(err, "start that engine, or: unset DOCKER_HOST (dink then "
+					  "looks for one, or starts a private one)");
+	}
 	for (size_t i = 0; i < f->n_engines; i++) {
 		const struct dink_engine_fact *e = &f->engines[i];
 		const char *lack = lacks_runtime(p, e);
@@ -94,8 +99,9 @@ int dink_plan_engine(struct dink_plan *p, const struct dink_facts *f, struct din
 			return 0;
 		}
 		if (!why)
-			why = xasprintf("the engine at %s has no runtime named %s", e->socket,
-					lack);
+			why = xasprintf("the engine at %s has no runtime named %s (its "
+					"daemon.json could name one under \"runtimes\")",
+					e->socket, lack);
 	}
 	return choose_private(p, f, why ? why : xstrdup("no engine answers on this host"), err);
 }

@@ -225,7 +225,10 @@ static void check_engine(struct dink_checks *c, const struct dink_facts *f, cons
 	bool dockerd = dink_facts_tool(f, "dockerd") && f->uid == 0;
 	bool podman = dink_facts_tool(f, "podman") && (f->uid == 0 || f->user_namespaces.ok);
 
-	if (e)
+	if (f->docker_host_why)
+		lacks(c, "engine", w->any, xstrdup(f->docker_host_why),
+		      "everything: every layer is a container of an engine", "unset DOCKER_HOST");
+	else if (e)
 		ok(c, "engine",
 		   xasprintf("%s %s at %s (%s)",
 			     e->kind == DINK_ENGINE_PODMAN ? "Podman" : "Docker", e->version,
