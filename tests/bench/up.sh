@@ -20,7 +20,7 @@ end() {
 }
 trap end EXIT
 
-links() { ip -o link | awk -F': ' '$2 ~ /^(dink|veth)/ { print $1, $2 }' | sort; }
+links() { ip -o link | awk -F': ' '$2 ~ /^dink(br|tap)/ { print $1, $2 }' | sort; }
 
 # What an instance may leave nowhere.
 left() {
