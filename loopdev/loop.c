@@ -194,6 +194,13 @@ int dink_loop_attach(const char *file, bool read_only, struct dink_loop_id *ret,
 	}
 }
 
+int dink_loop_identify(int number, struct dink_loop_id *ret)
+{
+	_cleanup_close_ int fd = open_node(number, O_RDONLY);
+
+	return fd < 0 ? fd : read_identity(fd, number, ret);
+}
+
 static int loop_number(const char *path)
 {
 	int n = -1;

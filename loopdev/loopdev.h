@@ -67,6 +67,8 @@ int dink_loop_attach(const char *file, bool read_only, struct dink_loop_id *ret,
 int dink_loop_detach(const struct dink_loop_id *id, struct dink_err *err) _must_check_;
 /* dink_loop_is() - 1 if the device still is that identity (opened, if wanted), 0 if not, -errno */
 int dink_loop_is(const struct dink_loop_id *id, int *ret_fd);
+/* dink_loop_identify() - of an attached device by its number; -ENXIO if it is free */
+int dink_loop_identify(int number, struct dink_loop_id *ret);
 /* dink_loop_find() - loop devices whose backing file is this inode; returns how many (max n) */
 int dink_loop_find(const char *file, struct dink_loop_id *ret, size_t n);
 struct json_object *dink_loop_id_to_json(const struct dink_loop_id *id);

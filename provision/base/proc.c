@@ -12,6 +12,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -78,6 +80,10 @@ void dink_cmd_clear(struct dink_cmd *cmd)
 	dink_strv_clear(&cmd->env);
 	free(cmd->output);
 	free(cmd->errtail);
+	if (cmd->go >= 0)
+		close(cmd->go); /* a child that is still held ends */
+	if (cmd->report >= 0)
+		close(cmd->report);
 	*cmd = (struct dink_cmd)DINK_CMD_INIT;
 }
 
@@ -128,11 +134,43 @@ static int wire_stdio(int fds[3])
 	return 0;
 }
 
+/* In the child of dink_cmd_run(): its end comes with the parent's, which may have come already. */
+static void die_with_parent(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(127);
+}
+
+/* In a held child: without the word to go, the parent died. */
+static void wait_for_go(int fd)
+{
+	char byte;
+	ssize_t n;
+
+	do {
+		n = read(fd, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(127);
+}
+
+/* What the child does before it executes the program. */
+struct child {
+	pid_t parent; /* to die with; 0 = not */
+	int go;	      /* to wait for; -1 = not */
+	int report;
+};
+
 _noreturn_ static void child_exec(const struct dink_cmd *cmd, const char *program, char **env,
-				  int fds[3], int report)
+				  int fds[3], const struct child *c)
 {
 	sigset_t none;
 	int e;
+
+	if (c->parent)
+		die_with_parent(c->parent);
+	if (c->go >= 0)
+		wait_for_go(c->go);
 
 	sigemptyset(&none);
 	for (int sig = 1; sig < NSIG; sig++)
@@ -143,21 +181,36 @@ _noreturn_ static void child_exec(const struct dink_cmd *cmd, const char *progra
 	if (wire_stdio(fds) == 0 && (!cmd->dir || chdir(cmd->dir) == 0))
 		execve(program, cmd->argv.v, env);
 	e = errno;
-	(void)!write(report, &e, sizeof(e));
+	(void)!write(c->report, &e, sizeof(e));
 	_exit(127);
+}
+
+/* The child says on the pipe why it could not execute the program, or closes it by doing so. */
+static int read_report(int report, pid_t pid, const char *program, struct dink_err *err)
+{
+	int e = 0;
+	ssize_t n;
+
+	do {
+		n = read(report, &e, sizeof(e));
+	} while (n < 0 && errno == EINTR);
+	if (n != sizeof(e))
+		return 0;
+	(void)waitpid(pid, NULL, 0);
+	return dink_err_set(err, DINK_E_HOST, e, "run %s", program);
 }
 
 /*
  * Forks and execs with the three descriptors; they stay open here.
  * Return: the pid, or -errno with err set.
  */
-static pid_t start_child(const struct dink_cmd *cmd, int fds[3], struct dink_err *err)
+static pid_t start_child(struct dink_cmd *cmd, int fds[3], bool die_with_us, struct dink_err *err)
 {
 	_cleanup_free_ char *program = dink_which(cmd->program ? cmd->program : cmd->argv.v[0]);
-	_cleanup_close_ int report_r = -1, report_w = -1;
-	int report[2], e = 0, use[3] = {fds[0], fds[1], fds[2]};
+	_cleanup_close_ int report_r = -1, report_w = -1, go_r = -1, go_w = -1;
+	int report[2], go[2], e, r, use[3] = {fds[0], fds[1], fds[2]};
+	struct child c = {.parent = die_with_us ? getpid() : 0, .go = -1};
 	char **env;
-	ssize_t n;
 	pid_t pid;
 
 	if (!program)
@@ -165,24 +218,32 @@ static pid_t start_child(const struct dink_cmd *cmd, int fds[3], struct dink_err
 	if (pipe2(report, O_CLOEXEC) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "make a pipe");
 	report_r = report[0];
-	report_w = report[1];
+	c.report = report_w = report[1];
+	if (cmd->hold) {
+		if (pipe2(go, O_CLOEXEC) < 0)
+			return dink_err_set(err, DINK_E_HOST, errno, "make a pipe");
+		c.go = go_r = go[0];
+		go_w = go[1];
+	}
 	env = child_env(cmd);
 	pid = fork();
-	if (pid == 0)
-		child_exec(cmd, program, env, use, report_w);
+	if (pid == 0) {
+		if (go_w >= 0)
+			close(go_w); /* or it would never see the end of its own pipe */
+		child_exec(cmd, program, env, use, &c);
+	}
 	e = errno;
 	free_env(env);
 	if (pid < 0)
 		return dink_err_set(err, DINK_E_HOST, e, "fork for %s", cmd->argv.v[0]);
 	close(TAKE_FD(report_w));
-	do {
-		n = read(report_r, &e, sizeof(e));
-	} while (n < 0 && errno == EINTR);
-	if (n == sizeof(e)) {
-		(void)waitpid(pid, NULL, 0);
-		return dink_err_set(err, DINK_E_HOST, e, "run %s", program);
+	if (cmd->hold) {
+		cmd->go = TAKE_FD(go_w);
+		cmd->report = TAKE_FD(report_r);
+		return pid;
 	}
-	return pid;
+	r = read_report(report_r, pid, program, err);
+	return r < 0 ? r : pid;
 }
 
 struct run {
@@ -377,7 +438,7 @@ int dink_cmd_run(struct dink_cmd *cmd, struct dink_err *err)
 	enum end end;
 
 	if (wire_run(&run, fds, err) == 0)
-		pid = start_child(cmd, fds, err);
+		pid = start_child(cmd, fds, true, err);
 	close_made(cmd, fds);
 	if (pid >= 0) {
 		void (*old)(int) = signal(SIGPIPE, SIG_IGN);
@@ -415,7 +476,7 @@ int dink_cmd_spawn(struct dink_cmd *cmd, pid_t *ret_pid, int *ret_pidfd, struct 
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int fds[3] = {cmd->in >= 0 ? cmd->in : null, cmd->out >= 0 ? cmd->out : null,
 		      cmd->errfd >= 0 ? cmd->errfd : null};
-	pid_t pid = start_child(cmd, fds, err);
+	pid_t pid = start_child(cmd, fds, false, err);
 
 	if (pid < 0)
 		return pid;
@@ -423,6 +484,19 @@ int dink_cmd_spawn(struct dink_cmd *cmd, pid_t *ret_pid, int *ret_pidfd, struct 
 		*ret_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	*ret_pid = pid;
 	return 0;
+}
+
+int dink_cmd_go(struct dink_cmd *cmd, pid_t pid, struct dink_err *err)
+{
+	_cleanup_close_ int go = TAKE_FD(cmd->go), report = TAKE_FD(cmd->report);
+
+	if (go < 0 || report < 0)
+		return dink_err_set(err, DINK_E_BUG, EINVAL, "%s is not held", cmd->argv.v[0]);
+	/* a child that was killed meanwhile is the caller's to find, not a signal to us */
+	void (*old)(int) = signal(SIGPIPE, SIG_IGN);
+	(void)!write(go, "", 1);
+	(void)signal(SIGPIPE, old);
+	return read_report(report, pid, cmd->argv.v[0], err);
 }
 
 int dink_pid_identify(pid_t pid, struct dink_pid *ret)
@@ -458,6 +532,15 @@ bool dink_pid_alive(const struct dink_pid *p)
 	struct dink_pid now;
 
 	return dink_pid_identify(p->pid, &now) == 0 && now.start == p->start;
+}
+
+bool dink_pid_is_near(pid_t pid)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/ns/pid", (int)pid);
+	struct stat theirs, ours;
+
+	return stat(path, &theirs) == 0 && stat("/proc/self/ns/pid", &ours) == 0 &&
+	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
 
 /* Waits until the process is gone; true if it went in time. Reaps it if it is our child. */

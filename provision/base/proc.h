@@ -24,6 +24,7 @@ struct dink_cmd {
 	uint32_t timeout_ms; /* 0 = none; then SIGTERM, 2 s grace, SIGKILL */
 	bool new_session;    /* setsid() */
 	bool ok_to_fail;     /* a non-zero exit is no error: read `status` */
+	bool hold;	     /* dink_cmd_spawn(): the child waits for dink_cmd_go() */
 	/* called for each chunk of stdout/stderr as it arrives (fd 1 or 2); NULL = none */
 	void (*on_output)(void *ctx, int fd, const char *bytes, size_t n);
 	void *ctx;
@@ -31,12 +32,13 @@ struct dink_cmd {
 	int status;   /* exit status, 128+n if killed by signal n */
 	char *output; /* captured stdout, NUL-terminated */
 	size_t output_len;
-	char *errtail; /* last 4 KiB of stderr */
+	char *errtail;	/* last 4 KiB of stderr */
+	int go, report; /* of a held child; private */
 };
 
 #define DINK_CMD_INIT                                                                              \
 	{                                                                                          \
-		.in = -1, .out = -1, .errfd = -1                                                   \
+		.in = -1, .out = -1, .errfd = -1, .go = -1, .report = -1                           \
 	}
 
 /* dink_cmd_init() - argv from a NULL-terminated list of strings */
@@ -48,12 +50,20 @@ void dink_cmd_argv(struct dink_cmd *cmd, ...) __attribute__((sentinel));
  * A non-zero exit is DINK_E_CHILD ("mkfs.btrfs exited 1: LAST LINE", argv and stderr tail in
  * detail) unless ok_to_fail. A program that is not there is DINK_E_HOST with ENOENT.
  * SIGINT/SIGTERM seen meanwhile (see dink_interrupted()) end the child and give DINK_E_INTR.
+ * If this process dies meanwhile, the child is killed: nobody would undo what it goes on doing.
  */
 int dink_cmd_run(struct dink_cmd *cmd, struct dink_err *err) _must_check_;
 
 /* dink_cmd_spawn() - start and leave running; in/out/errfd -1 mean /dev/null */
 int dink_cmd_spawn(struct dink_cmd *cmd, pid_t *ret_pid, int *ret_pidfd,
 		   struct dink_err *err) _must_check_;
+/*
+ * dink_cmd_go() - let a held child execute its program
+ *
+ * So its pid can be written down before it does anything: if this process dies in between, the
+ * child ends, too.
+ */
+int dink_cmd_go(struct dink_cmd *cmd, pid_t pid, struct dink_err *err) _must_check_;
 void dink_cmd_clear(struct dink_cmd *cmd);
 #define _cleanup_cmd_ _cleanup_(dink_cmd_clear)
 
@@ -64,6 +74,8 @@ struct dink_pid {
 };
 int dink_pid_identify(pid_t pid, struct dink_pid *ret);
 bool dink_pid_alive(const struct dink_pid *p);
+/* dink_pid_is_near() - in our pid namespace: another dink in a container has paths like ours */
+bool dink_pid_is_near(pid_t pid);
 /* dink_pid_end() - SIGTERM, up to grace_ms, SIGKILL; waits until it is gone; 0 if already gone */
 int dink_pid_end(const struct dink_pid *p, uint32_t grace_ms, struct dink_err *err) _must_check_;
 

@@ -172,6 +172,11 @@ int dink_private_engine_runtime(const char *name, const char *path, char *const 
  * that is not data: its images stay in STATE/engine/data for the next time.
  */
 int dink_private_engine_release(const char *user, struct dink_err *err) _must_check_;
+/*
+ * dink_private_engine_leftover() - what there is of an engine that nobody uses any more, in words;
+ * NULL if there is none; caller frees. A release (of any name) removes it.
+ */
+char *dink_private_engine_leftover(void) _must_check_;
 /* dink_private_engine_socket() - path of its socket if it runs, else NULL; caller frees */
 char *dink_private_engine_socket(void) _must_check_;
 

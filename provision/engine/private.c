@@ -158,13 +158,18 @@ static bool is_running(const struct record *rec)
 /* Stops what runs (or was killed), removes all but the data. */
 static int take_down(const struct dink_private_paths *p, struct record *rec, struct dink_err *err)
 {
+	struct dink_pid stray;
 	int r = 0;
 
 	if (is_running(rec))
 		r = dink_pid_end(&rec->pid, STOP_GRACE_MS, err);
+	while (r >= 0 && dink_private_find(p, &stray) == 1)
+		r = dink_pid_end(&stray, STOP_GRACE_MS, err);
+	if (dink_private_net_is_taken(&rec->net))
+		rec->cgroup[0] = rec->net.bridge[0] = '\0';
 	if (r >= 0)
 		r = dink_private_sweep(p, rec->cgroup, err);
-	if (r >= 0 && rec->net.bridge[0])
+	if (r >= 0)
 		r = dink_private_net_down(&rec->net, err);
 	if (r >= 0)
 		r = dink_rm_rf(p->run, err);
@@ -352,12 +357,15 @@ static int spawn_daemon(const struct dink_private_paths *p, struct record *rec,
 		return r;
 	cmd.out = cmd.errfd = log;
 	cmd.new_session = true;
+	cmd.hold =
+		true; /* it is in the record before it runs: a crash in between leaves no stray */
 	r = dink_cmd_spawn(&cmd, &rec->pid.pid, NULL, err);
 	if (r < 0)
 		return r;
 	if (dink_pid_identify(rec->pid.pid, &rec->pid) < 0)
 		rec->pid.start = 0; /* it is dead already: wait_started() tells */
-	return save_record(p, rec, err);
+	r = save_record(p, rec, err);
+	return r < 0 ? r : dink_cmd_go(&cmd, rec->pid.pid, err);
 }
 
 static int start_engine(const struct dink_private_paths *p, const struct dink_progress *progress,
@@ -476,6 +484,20 @@ static int reload_runtime(const struct dink_private_paths *p, struct record *rec
 	return wait_runtime(p, name, err);
 }
 
+/* Without a record (removed, lost): what is there of an engine on our folders; 1 if anything is. */
+static int find_unrecorded(const struct dink_private_paths *p, struct record *rec)
+{
+	struct dink_pid stray;
+	unsigned n;
+
+	*rec = (struct record){};
+	read_boot_id(rec->boot_id);
+	if (dink_private_net_find(p->state, &rec->net) == 0 &&
+	    sscanf(rec->net.bridge, "dinkbr%u", &n) == 1)
+		snprintf(rec->cgroup, sizeof(rec->cgroup), "dink-%u", n);
+	return rec->net.bridge[0] || dink_exists(p->run) || dink_private_find(p, &stray) == 1;
+}
+
 /* The rest of use(), under the lock. */
 static int ensure_running(const struct dink_private_paths *p, const char *dink_vm,
 			  const struct dink_progress *progress, struct dink_err *err)
@@ -497,12 +519,10 @@ static int ensure_running(const struct dink_private_paths *p, const char *dink_v
 			r = reload_runtime(p, &rec, "dink-vm", err);
 		return r;
 	}
-	if (have) {
+	r = have ? 1 : find_unrecorded(p, &rec);
+	if (r > 0)
 		r = take_down(p, &rec, err);
-		if (r < 0)
-			return r;
-	}
-	return start_engine(p, progress, err);
+	return r < 0 ? r : start_engine(p, progress, err);
 }
 
 static bool is_plain_name(const char *name)
@@ -593,6 +613,8 @@ int dink_private_engine_release(const char *user, struct dink_err *err)
 	if (has_users(p.users))
 		return 0;
 	r = load_record(&p, &rec, err);
+	if (r == 0)
+		r = find_unrecorded(&p, &rec);
 	if (r <= 0)
 		return r;
 	r = take_down(&p, &rec, err);
@@ -610,4 +632,24 @@ char *dink_private_engine_socket(void)
 	if (load_record(&p, &rec, &ignored) <= 0 || !is_running(&rec))
 		return NULL;
 	return TAKE_PTR(p.socket);
+}
+
+char *dink_private_engine_leftover(void)
+{
+	_cleanup_(dink_private_paths_clear) struct dink_private_paths p;
+	_cleanup_(clear_record) struct record rec = {};
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_close_ int lock = -1;
+	struct dink_pid pid;
+
+	dink_private_paths_init(&p);
+	/* under the lock there are users before there is an engine, and after it */
+	if (!dink_exists(p.state) || dink_lock(p.lock, true, &lock, &ignored) < 0 ||
+	    has_users(p.users))
+		return NULL;
+	if (load_record(&p, &rec, &ignored) == 0 && find_unrecorded(&p, &rec) == 0)
+		return NULL;
+	if (dink_private_find(&p, &pid) == 1)
+		return xasprintf("process %d on %s", (int)pid.pid, p.data_root);
+	return xasprintf("what one left of %s", p.run);
 }

@@ -47,6 +47,19 @@ int dink_private_net_up(struct dink_private_net *net, struct dink_err *err) _mus
 /* dink_private_net_down() - removes both if they are ours; nothing there is success */
 int dink_private_net_down(const struct dink_private_net *net, struct dink_err *err) _must_check_;
 void dink_private_net_clear(struct dink_private_net *net);
+/* dink_private_net_is_taken() - the name is another's by now: so are its rules and its cgroup */
+bool dink_private_net_is_taken(const struct dink_private_net *net);
+/*
+ * dink_private_net_find() - the bridge of this state folder, by its MAC address, where no record
+ * tells of it; -ENOENT if there is none
+ */
+int dink_private_net_find(const char *state_dir, struct dink_private_net *ret);
+
+/*
+ * dink_private_find() - an engine that runs on these folders, recorded or not: by its command line,
+ * in this pid namespace; 1 if there is one
+ */
+int dink_private_find(const struct dink_private_paths *p, struct dink_pid *ret);
 
 /*
  * dink_private_sweep() - what a stopped or killed engine leaves: containerd, shims and containers

@@ -68,27 +68,44 @@ static uint32_t default_mtu(const char *routes)
 	return 1500;
 }
 
+/* Candidate n of a state folder: names, subnets and the address that makes the bridge ours. */
+static void fill_net(unsigned n, const char *state_dir, struct dink_private_net *ret)
+{
+	struct dink_hash *hash = dink_hash_new();
+	char hex[65];
+
+	*ret = (struct dink_private_net){.mtu = 1500};
+	snprintf(ret->bridge, sizeof(ret->bridge), "dinkbr%u", n);
+	snprintf(ret->subnet, sizeof(ret->subnet), "10.212.%u.0/24", n * 16);
+	snprintf(ret->gateway, sizeof(ret->gateway), "10.212.%u.1/24", n * 16);
+	snprintf(ret->pool, sizeof(ret->pool), "10.212.%u.0/20", n * 16);
+	dink_hash_adds(hash, state_dir);
+	dink_hash_end(hash, hex);
+	snprintf(ret->mac, sizeof(ret->mac), "02:%.2s:%.2s:%.2s:%.2s:%.2s", hex, hex + 2, hex + 4,
+		 hex + 6, hex + 8);
+}
+
+static bool forwarding_is_on(void)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_free_ char *text = NULL;
+
+	return dink_file_read("/proc/sys/net/ipv4/ip_forward", 16, &text, NULL, &ignored) == 0 &&
+	       text[0] == '1';
+}
+
 int dink_private_net_choose(unsigned n, const char *state_dir, const char *routes,
 			    struct dink_private_net *ret)
 {
 	_cleanup_free_ char *path = xasprintf("/sys/class/net/dinkbr%u", n);
-	struct dink_hash *hash;
-	char hex[65];
 
 	if (n >= DINK_PRIVATE_NETS)
 		return -ERANGE;
 	if (is_routed(routes, UINT32_C(10) << 24 | 212 << 16 | n << 12) || dink_exists(path))
 		return -EEXIST;
-	*ret = (struct dink_private_net){.mtu = default_mtu(routes)};
-	snprintf(ret->bridge, sizeof(ret->bridge), "dinkbr%u", n);
-	snprintf(ret->subnet, sizeof(ret->subnet), "10.212.%u.0/24", n * 16);
-	snprintf(ret->gateway, sizeof(ret->gateway), "10.212.%u.1/24", n * 16);
-	snprintf(ret->pool, sizeof(ret->pool), "10.212.%u.0/20", n * 16);
-	hash = dink_hash_new();
-	dink_hash_adds(hash, state_dir);
-	dink_hash_end(hash, hex);
-	snprintf(ret->mac, sizeof(ret->mac), "02:%.2s:%.2s:%.2s:%.2s:%.2s", hex, hex + 2, hex + 4,
-		 hex + 6, hex + 8);
+	fill_net(n, state_dir, ret);
+	ret->mtu = default_mtu(routes);
+	ret->forwarding = forwarding_is_on(); /* known before it is changed */
 	return 0;
 }
 
@@ -125,6 +142,8 @@ static void rule_argv(struct dink_cmd *cmd, const struct dink_private_net *net, 
 
 enum { RULES = 3 };
 
+static const char *const programs[] = {"iptables", "iptables-legacy", "iptables-nft"};
+
 static int change_rule(const struct dink_private_net *net, int rule, const char *op,
 		       int *ret_status, struct dink_err *err)
 {
@@ -142,7 +161,6 @@ static int change_rule(const struct dink_private_net *net, int rule, const char 
 /* nf_tables or legacy: whichever this kernel takes rules from. */
 static int add_rules(struct dink_private_net *net, struct dink_err *err)
 {
-	static const char *const programs[] = {"iptables", "iptables-legacy", "iptables-nft"};
 	_cleanup_(dink_err_clear) struct dink_err first = {};
 
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
@@ -182,15 +200,6 @@ static int set_forwarding(bool on, struct dink_err *err)
 	return 0;
 }
 
-static bool forwarding_is_on(void)
-{
-	_cleanup_(dink_err_clear) struct dink_err ignored = {};
-	_cleanup_free_ char *text = NULL;
-
-	return dink_file_read("/proc/sys/net/ipv4/ip_forward", 16, &text, NULL, &ignored) == 0 &&
-	       text[0] == '1';
-}
-
 int dink_private_net_up(struct dink_private_net *net, struct dink_err *err)
 {
 	_cleanup_cmd_ struct dink_cmd add = DINK_CMD_INIT, addr = DINK_CMD_INIT, up = DINK_CMD_INIT;
@@ -208,7 +217,6 @@ int dink_private_net_up(struct dink_private_net *net, struct dink_err *err)
 		r = run_ip(&up, err);
 	if (r < 0)
 		return dink_err_push(err, "making the private engine's bridge");
-	net->forwarding = forwarding_is_on();
 	if (!net->forwarding && (r = set_forwarding(true, err)) < 0)
 		return r;
 	return add_rules(net, err);
@@ -222,6 +230,25 @@ static bool bridge_is_ours(const struct dink_private_net *net)
 
 	return dink_file_read(path, 64, &text, NULL, &ignored) == 0 &&
 	       strncmp(text, net->mac, strlen(net->mac)) == 0;
+}
+
+bool dink_private_net_is_taken(const struct dink_private_net *net)
+{
+	_cleanup_free_ char *path = xasprintf("/sys/class/net/%s", net->bridge);
+
+	return net->bridge[0] && dink_exists(path) && !bridge_is_ours(net);
+}
+
+int dink_private_net_find(const char *state_dir, struct dink_private_net *ret)
+{
+	for (unsigned n = 0; n < DINK_PRIVATE_NETS; n++) {
+		fill_net(n, state_dir, ret);
+		ret->forwarding = true; /* what it was is not known: it stays */
+		if (bridge_is_ours(ret))
+			return 0;
+	}
+	*ret = (struct dink_private_net){};
+	return -ENOENT;
 }
 
 /* Whether any other bridge is there, which may need forwarding. */
@@ -239,17 +266,13 @@ static bool other_bridges(void)
 	return false;
 }
 
-int dink_private_net_down(const struct dink_private_net *net, struct dink_err *err)
+/* Each rule may be there more than once after crashes; -C tells without complaint. */
+static int remove_rules(const struct dink_private_net *net, struct dink_err *err)
 {
-	_cleanup_cmd_ struct dink_cmd del = DINK_CMD_INIT;
-	int r = 0;
-
-	/* each rule may be there more than once after crashes; -C tells without complaint */
-	for (int rule = 0; net->iptables && rule < RULES; rule++) {
+	for (int rule = 0; rule < RULES; rule++) {
 		for (int again = 0; again < 16; again++) {
-			int status = 1;
+			int status = 1, r = change_rule(net, rule, "-C", &status, err);
 
-			r = change_rule(net, rule, "-C", &status, err);
 			if (r < 0)
 				return r;
 			if (status != 0)
@@ -259,13 +282,38 @@ int dink_private_net_down(const struct dink_private_net *net, struct dink_err *e
 				return r;
 		}
 	}
-	if (net->bridge[0] && bridge_is_ours(net)) {
+	return 0;
+}
+
+/* After a crash it is not known which program took the rules: what is not there has none. */
+static void remove_rules_of_any(const struct dink_private_net *net)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		_cleanup_(dink_err_clear) struct dink_err ignored = {};
+		_cleanup_free_ char *program = xstrdup(programs[i]);
+		struct dink_private_net with = *net;
+
+		with.iptables = program;
+		(void)!remove_rules(&with, &ignored);
+	}
+}
+
+int dink_private_net_down(const struct dink_private_net *net, struct dink_err *err)
+{
+	_cleanup_cmd_ struct dink_cmd del = DINK_CMD_INIT;
+	int r = 0;
+
+	if (!net->bridge[0])
+		return 0;
+	if (net->iptables)
+		r = remove_rules(net, err);
+	else
+		remove_rules_of_any(net);
+	if (r >= 0 && bridge_is_ours(net)) {
 		dink_cmd_argv(&del, "ip", "link", "delete", net->bridge, NULL);
 		r = run_ip(&del, err);
-		if (r < 0)
-			return r;
 	}
-	if (net->bridge[0] && !net->forwarding && !other_bridges())
-		return set_forwarding(false, err);
-	return 0;
+	if (r >= 0 && !net->forwarding && !other_bridges())
+		r = set_forwarding(false, err);
+	return r;
 }

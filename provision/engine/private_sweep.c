@@ -41,6 +41,37 @@ static bool is_containerd(const char *line)
 	return dink_starts_with(slash ? slash + 1 : line, "containerd");
 }
 
+/* "dockerd ... --exec-root DIR ..." or "podman ... --runroot DIR ...", words apart by blanks */
+static bool is_engine(const char *line, const char *exec_root)
+{
+	size_t n = strcspn(line, " ");
+	const char *slash = memrchr(line, '/', n);
+	const char *name = slash ? slash + 1 : line;
+	bool podman = dink_starts_with(name, "podman ");
+	_cleanup_free_ char *mark =
+		xasprintf(" %s %s ", podman ? "--runroot" : "--exec-root", exec_root);
+
+	return (podman || dink_starts_with(name, "dockerd ")) && strstr(line, mark);
+}
+
+int dink_private_find(const struct dink_private_paths *p, struct dink_pid *ret)
+{
+	_cleanup_closedir_ DIR *dir = opendir("/proc");
+	struct dirent *d;
+
+	while (dir && (d = readdir(dir))) {
+		_cleanup_free_ char *line = NULL;
+
+		if (!isdigit((unsigned char)d->d_name[0]) ||
+		    dink_pid_identify(atoi(d->d_name), ret) < 0)
+			continue;
+		line = command_line(d->d_name);
+		if (line && is_engine(line, p->exec_root) && dink_pid_is_near(atoi(d->d_name)))
+			return 1;
+	}
+	return 0;
+}
+
 /* Ends containerd and the shims that name the exec root's containerd folder. */
 static int end_processes(const char *exec_root, struct dink_err *err)
 {
@@ -59,7 +90,8 @@ static int end_processes(const char *exec_root, struct dink_err *err)
 		if (dink_pid_identify(atoi(d->d_name), &p) < 0)
 			continue;
 		line = command_line(d->d_name);
-		if (!line || !is_containerd(line) || !strstr(line, mark))
+		if (!line || !is_containerd(line) || !strstr(line, mark) ||
+		    !dink_pid_is_near(atoi(d->d_name)))
 			continue;
 		dink_debug("engine", "ending %s: %.60s", d->d_name, line);
 		r = dink_pid_end(&p, END_GRACE_MS, err);

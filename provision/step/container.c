@@ -195,10 +195,13 @@ static int add_seccomp(struct json_object *params, struct json_object *host, str
 
 	if (!path)
 		return 0;
-	r = dink_file_read(path, 1 << 20, &text, NULL, err);
-	if (r < 0)
-		return r;
-	option = xasprintf("seccomp=%s", text);
+	/* Docker takes the profile's text, Podman the path of a file that its service reads. */
+	if (!dink_json_bool_or(params, "seccomp_by_path", false)) {
+		r = dink_file_read(path, 1 << 20, &text, NULL, err);
+		if (r < 0)
+			return r;
+	}
+	option = xasprintf("seccomp=%s", text ? text : path);
 	json_object_array_add(member(host, "SecurityOpt", true), json_object_new_string(option));
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "provision/base/proc.h"
 #include "provision/engine/engine.h"
 #include "provision/scenario/scenario.h"
+#include "provision/step/lock.h"
 #include "provision/step/step.h"
 
 #include <sys/mount.h>
@@ -85,7 +86,7 @@ static void find_containers(struct dink_leftovers *l, const char *socket)
 		    !STREQ(json_object_get_string(state), dink_state_dir()))
 			continue;
 		instance = json_object_get_string(name);
-		if (!is_owned(instance))
+		if (dink_name_is_valid(instance) && !is_owned(instance))
 			add(l, DINK_LEFT_CONTAINER, instance, dink_json_str_or(o, "Id", ""))
 				->where = xstrdup(socket);
 	}
@@ -119,7 +120,8 @@ static void look_at_process(struct dink_leftovers *l, const char *pid)
 	for (const char *a = text; a < text + len; a += strlen(a) + 1) {
 		_cleanup_free_ char *name = name_below(a, dink_run_dir());
 
-		if (forward && name && !is_owned(name) && dink_pid_identify(atoi(pid), &id) == 0) {
+		if (forward && name && !is_owned(name) && dink_pid_is_near(atoi(pid)) &&
+		    dink_pid_identify(atoi(pid), &id) == 0) {
 			x = add(l, DINK_LEFT_PROCESS, name, pid);
 			x->pid = id.pid;
 			x->start = (int64_t)id.start;
@@ -173,15 +175,37 @@ static void find_loops(struct dink_leftovers *l)
 		_cleanup_(dink_err_clear) struct dink_err quiet = {};
 		_cleanup_free_ char *path = xasprintf("/sys/block/%s/loop/backing_file", e->d_name);
 		_cleanup_free_ char *file = NULL, *name = NULL;
+		struct dink_loop_id id;
+		struct dink_leftover *x;
+		int number;
 
-		if (!dink_starts_with(e->d_name, "loop") ||
+		if (sscanf(e->d_name, "loop%d", &number) != 1 ||
 		    dink_file_read(path, 1 << 16, &file, NULL, &quiet) < 0)
 			continue;
-		file[strcspn(file, "\n")] = '\0';
+		file[strcspn(file, "\n")] = '\0'; /* "... (deleted)" if it is */
 		name = name_below(file, dir);
-		if (name && !is_owned(name))
-			add(l, DINK_LEFT_LOOP, name, file);
+		if (!name || is_owned(name) || dink_loop_identify(number, &id) < 0)
+			continue;
+		x = add(l, DINK_LEFT_LOOP, name, id.path);
+		x->where = xstrdup(file);
+		x->loop = id;
 	}
+}
+
+/* Its users are instances; one without any is nobody's. */
+static void find_engine(struct dink_leftovers *l)
+{
+	_cleanup_free_ char *what = dink_private_engine_leftover();
+
+	if (what)
+		add(l, DINK_LEFT_ENGINE, "no-instance", what);
+}
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 /* Folders named for instances: DIR/NAME. */
@@ -199,6 +223,8 @@ static void find_folders(struct dink_leftovers *l, const char *dir, enum dink_le
 
 		if (!dink_name_is_valid(e->d_name) || is_owned(e->d_name))
 			continue;
+		if (kind == DINK_LEFT_SOCKETS && !is_folder(path))
+			continue; /* the cached answer about KVM */
 		/* RUN also has the private engine's folder and the locks. */
 		if (kind == DINK_LEFT_SOCKETS &&
 		    (STREQ(e->d_name, "engine") || STREQ(e->d_name, "locks")))
@@ -221,6 +247,7 @@ int dink_gc_find(struct dink_leftovers *ret, struct dink_err *err)
 	find_mounts(ret);
 	find_loops(ret);
 	find_folders(ret, users, DINK_LEFT_ENGINE);
+	find_engine(ret);
 	find_folders(ret, dink_run_dir(), DINK_LEFT_SOCKETS);
 	find_folders(ret, instances, DINK_LEFT_FOLDER);
 	return 0;
@@ -234,35 +261,26 @@ static int remove_container(const struct dink_leftover *l, struct dink_err *err)
 	return dink_engine_remove(e, l->what, err);
 }
 
-static int detach_loops(const struct dink_leftover *l, struct dink_err *err)
+static int unmount(const char *target, struct dink_err *err)
 {
-	struct dink_loop_id ids[8];
-	int n = dink_loop_find(l->what, ids, ARRAY_SIZE(ids)), r = 0;
-
-	for (int i = 0; r == 0 && i < n && i < (int)ARRAY_SIZE(ids); i++)
-		r = dink_loop_detach(&ids[i], err);
-	return r;
+	if (umount2(target, UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+		return dink_err_set(err, DINK_E_BUSY, errno, "unmount %s", target);
+	return 0;
 }
 
-int dink_gc_remove(const struct dink_leftover *l, bool volumes, struct dink_err *err)
+static int remove_one(const struct dink_leftover *l, bool volumes, struct dink_err *err)
 {
 	struct dink_pid pid = {.pid = (pid_t)l->pid, .start = (uint64_t)l->start};
 
-	if (is_owned(l->instance)) {
-		dink_err_set(err, DINK_E_BUSY, 0, "%s is up again", l->instance);
-		return dink_err_hint(err, "dink down %s", l->instance);
-	}
 	switch (l->kind) {
 	case DINK_LEFT_CONTAINER:
 		return remove_container(l, err);
 	case DINK_LEFT_PROCESS:
 		return dink_pid_end(&pid, 2000, err);
 	case DINK_LEFT_MOUNT:
-		if (umount2(l->what, UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
-			return dink_err_set(err, DINK_E_BUSY, errno, "unmount %s", l->what);
-		return 0;
+		return unmount(l->what, err);
 	case DINK_LEFT_LOOP:
-		return detach_loops(l, err);
+		return dink_loop_detach(&l->loop, err);
 	case DINK_LEFT_ENGINE:
 		return dink_private_engine_release(l->instance, err);
 	case DINK_LEFT_FOLDER:
@@ -277,6 +295,23 @@ int dink_gc_remove(const struct dink_leftover *l, bool volumes, struct dink_err 
 	default:
 		return 0;
 	}
+}
+
+/* Under the instance's lock: an `up` that has begun meanwhile owns what it finds. */
+int dink_gc_remove(const struct dink_leftover *l, bool volumes, struct dink_err *err)
+{
+	int lock = -1, r = dink_instance_lock(l->instance, false, &lock, err);
+
+	if (r < 0)
+		return r;
+	if (is_owned(l->instance)) {
+		r = dink_err_set(err, DINK_E_BUSY, 0, "%s is up again", l->instance);
+		dink_err_hint(err, "dink down %s", l->instance);
+	} else {
+		r = remove_one(l, volumes, err);
+	}
+	dink_instance_unlock(l->instance, lock);
+	return r;
 }
 
 void dink_leftovers_clear(struct dink_leftovers *l)

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "loopdev/loopdev.h"
 #include "provision/base/err.h"
 #include "provision/base/json.h"
 
@@ -13,7 +14,7 @@ enum dink_leftover_kind {
 	DINK_LEFT_PROCESS,   /* a forwarder of an instance that is gone */
 	DINK_LEFT_MOUNT,
 	DINK_LEFT_LOOP,
-	DINK_LEFT_ENGINE,  /* the private engine kept for an instance that is gone */
+	DINK_LEFT_ENGINE,  /* the private engine, kept for an instance that is gone or for none */
 	DINK_LEFT_SOCKETS, /* RUN/NAME */
 	DINK_LEFT_FOLDER,  /* STATE/instances/NAME without a journal, or with a damaged one */
 	DINK_LEFT_MAX_,
@@ -24,7 +25,8 @@ struct dink_leftover {
 	enum dink_leftover_kind kind;
 	char *instance;
 	char *what;  /* container id, mount point, device, folder */
-	char *where; /* container: the engine's socket */
+	char *where; /* container: the engine's socket; loop device: its file */
+	struct dink_loop_id loop;
 	int64_t pid, start;
 	bool has_disks; /* of FOLDER */
 };

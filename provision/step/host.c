@@ -346,6 +346,7 @@ static int apply_forward(struct dink_step_ctx *ctx, struct json_object *params,
 	*ret = dink_json_new();
 	dink_json_set_int(*ret, "pid", id.pid);
 	dink_json_set_int(*ret, "start", (int64_t)id.start);
+	dink_json_set(*ret, "argv", dink_json_strv(&cmd.argv));
 	return wait_forwarder(ready, err);
 }
 
@@ -355,15 +356,20 @@ static struct dink_pid forwarder_pid(struct json_object *identity)
 				 .start = (uint64_t)dink_json_int_or(identity, "start", 0)};
 }
 
+/* Its arguments name the layers' processes: a layer that was started anew is another one. */
 static int check_forward(struct dink_step_ctx *ctx, struct json_object *params,
 			 struct json_object *identity, struct dink_err *err)
 {
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
 	struct dink_pid id = forwarder_pid(identity);
+	_cleanup_strv_ struct dink_strv argv = {};
+	_cleanup_json_ struct json_object *now = NULL;
 
-	(void)ctx;
-	(void)params;
 	(void)err;
-	return id.pid > 0 && dink_pid_alive(&id);
+	if (id.pid <= 0 || !dink_pid_alive(&id) || forward_argv(ctx, params, &argv, &quiet) < 0)
+		return 0;
+	now = dink_json_strv(&argv);
+	return json_object_equal(now, dink_json_get(identity, "argv")) != 0;
 }
 
 /*
@@ -391,7 +397,7 @@ static int end_stray_forwarder(const char *listen, struct dink_err *err)
 			forward = forward || STREQ(a, "forward");
 			mine = mine || STREQ(a, listen);
 		}
-		if (forward && mine && dink_pid_identify(pid, &id) == 0)
+		if (forward && mine && dink_pid_is_near(pid) && dink_pid_identify(pid, &id) == 0)
 			r = dink_pid_end(&id, 2000, err);
 	}
 	return r;

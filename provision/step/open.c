@@ -1,55 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * An instance's folder, lock and journal: opened for one run, tidied when it is closed.
- *
- * The lock is a file in RUN/locks, removed when it is let go. Who waited for it then holds a lock on
- * a file without a name, notices, and takes the lock on the new one.
- */
+/* An instance's folder, lock and journal: opened for one run, tidied when it is closed. */
 #include "provision/step/run.h"
 
 #include "provision/base/dirs.h"
 #include "provision/base/file.h"
+#include "provision/step/lock.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 
 enum { READY_TIMEOUT_MS = 180000 };
-
-static bool is_same_file(int fd, const char *path)
-{
-	struct stat a, b;
-
-	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino &&
-	       a.st_dev == b.st_dev;
-}
-
-static int take_lock(struct dink_step_ctx *ctx, bool wait, struct dink_err *err)
-{
-	_cleanup_free_ char *dir = xasprintf("%s/locks", dink_run_dir());
-	int r = dink_mkdir_p(dir, 0700, err);
-
-	if (r < 0)
-		return r;
-	ctx->lock_path = xasprintf("%s/%s", dir, ctx->instance);
-	do {
-		if (ctx->lock_fd >= 0)
-			close(ctx->lock_fd);
-		ctx->lock_fd = -1;
-		r = dink_lock(ctx->lock_path, wait, &ctx->lock_fd, err);
-		/* A child of a killed dink holds its lock until exec: that passes in a moment. */
-		for (int i = 0; r == -EWOULDBLOCK && !wait && i < 20; i++) {
-			dink_err_clear(err);
-			usleep(100000);
-			r = dink_lock(ctx->lock_path, wait, &ctx->lock_fd, err);
-		}
-		if (r < 0) {
-			dink_err_push(err, "another dink is at work on %s", ctx->instance);
-			return dink_err_hint(err, "wait for it to end, or give --wait");
-		}
-	} while (!is_same_file(ctx->lock_fd, ctx->lock_path));
-	return 0;
-}
 
 /* "3", "3:before" */
 static void read_fault(const char *name, long long *ret_at, const char **ret_when)
@@ -82,7 +43,7 @@ int dink_step_open(const struct dink_step_open *o, struct dink_step_ctx **ret, s
 		ctx->watch = *o->watch;
 	read_fault("DINK_FAIL_AT", &ctx->fail_at, &ctx->fail_when);
 	read_fault("DINK_KILL_AT", &ctx->kill_at, &ctx->kill_when);
-	r = take_lock(ctx, o->wait, err);
+	r = dink_instance_lock(ctx->instance, o->wait, &ctx->lock_fd, err);
 	if (r < 0)
 		return r;
 	path = xasprintf("%s/journal", ctx->dir);
@@ -153,16 +114,12 @@ void dink_step_close(struct dink_step_ctx *ctx)
 	/* What cannot be tidied stays for `dink gc`; the run itself has had its result. */
 	if (ctx->journal && !dink_journal_is_live(ctx->journal))
 		(void)!tidy(ctx, &err);
-	if (ctx->lock_fd >= 0) {
-		unlink(ctx->lock_path); /* who waits for it notices: see take_lock() */
-		close(ctx->lock_fd);
-	}
+	dink_instance_unlock(ctx->instance, ctx->lock_fd);
 	dink_journal_free(ctx->journal);
 	pthread_mutex_destroy(&ctx->lock);
 	free(ctx->instance);
 	free(ctx->dir);
 	free(ctx->run_dir);
-	free(ctx->lock_path);
 	free(ctx);
 }
 

@@ -22,7 +22,6 @@ struct dink_step_ctx {
 	char *instance;
 	char *dir;     /* STATE/instances/NAME */
 	char *run_dir; /* RUN/NAME */
-	char *lock_path;
 	int lock_fd;
 	uint32_t timeout_ms;
 	struct dink_step_watch watch;

@@ -455,6 +455,8 @@ int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 		if (r < 0)
 			return r;
 		dink_json_set_str(o, "seccomp", seccomp);
+		if (l->parent < 0 && p->engine_kind == DINK_ENGINE_PODMAN)
+			dink_json_set_bool(o, "seccomp_by_path", true);
 	}
 	s.binds = json_object_new_array();
 	s.host = dink_json_new();
