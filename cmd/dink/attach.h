@@ -15,6 +15,9 @@ struct cmd_run {
 /* cmd_reach() - a layer that runs, or an error with what to do; the instance alone is refused */
 int cmd_reach(const char *address, struct dink_reach *ret, struct dink_err *err) _must_check_;
 
+/* cmd_open_shell() - bash there if it has one, else sh (shell.c); its exit code */
+int cmd_open_shell(const char *address, const char *user, struct dink_err *err);
+
 /* cmd_run_in_layer() - the command's exit code; errors of ours have code DINK_E_WORKLOAD (125) */
 int cmd_run_in_layer(const struct dink_reach *reach, const struct cmd_run *run,
 		     struct dink_err *err);

@@ -6,17 +6,16 @@ struct shell_opts {
 	const char *user;
 };
 
-static int run_shell(struct dink_args *args, struct dink_err *err)
+int cmd_open_shell(const char *address, const char *user, struct dink_err *err)
 {
-	struct shell_opts *o = args->opts;
 	_cleanup_reach_ struct dink_reach reach = {};
 	_cleanup_strv_ struct dink_strv argv = {};
 	struct cmd_run run = {
-		.user = o->user,
+		.user = user,
 		.tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
 		.stdin_open = true,
 	};
-	int r = cmd_reach(args->v[0], &reach, err);
+	int r = cmd_reach(address, &reach, err);
 
 	dink_strv_addl(&argv, "/bin/sh", "-c",
 		       "command -v bash >/dev/null && exec bash -l; exec sh -l", NULL);
@@ -26,6 +25,13 @@ static int run_shell(struct dink_args *args, struct dink_err *err)
 	if (dink_err_is_set(err) && err->code != DINK_E_INTR)
 		err->code = DINK_E_WORKLOAD;
 	return r;
+}
+
+static int run_shell(struct dink_args *args, struct dink_err *err)
+{
+	struct shell_opts *o = args->opts;
+
+	return cmd_open_shell(args->v[0], o->user, err);
 }
 
 static const struct dink_opt shell_options[] = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cmd/dink/cmd.h"
+#include "cmd/dink/attach.h"
 #include "cmd/dink/steps_view.h"
 
 #include "kernel-configs/kernel.h"
@@ -185,14 +185,19 @@ void cmd_print_proof(struct json_object *list)
 	}
 }
 
-/* Replaces this process by `dink shell`, which owns the terminal then. */
-static int enter_shell(const char *address, struct dink_err *err)
+/* The shell's own exit code is not that of `up`, which succeeded. */
+static int enter_shell(const char *address, const char *name, struct dink_err *err)
 {
-	_cleanup_free_ char *self = xasprintf("%s/dink", dink_program_dir());
-	char *argv[] = {self, (char[]){"shell"}, (char *)address, NULL};
+	int r;
 
-	execv(self, argv);
-	return dink_err_set(err, DINK_E_HOST, errno, "start %s shell %s", self, address);
+	printf("a root prompt in %s:\n", address);
+	fflush(stdout);
+	r = cmd_open_shell(address, "0", err);
+	if (r < 0)
+		return r;
+	printf("%s stays up. To come back: dink shell %s\nTo end it: dink down %s\n", name, address,
+	       name);
+	return 0;
 }
 
 static int show_result(struct dink_args *args, const char *name, struct steps_view *view,
@@ -219,8 +224,8 @@ static int show_result(struct dink_args *args, const char *name, struct steps_vi
 	}
 	if (o->timings)
 		steps_view_timings(view);
-	if (o->shell && deepest && isatty(STDIN_FILENO))
-		return enter_shell(deepest, err);
+	if (o->shell && deepest && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+		return enter_shell(deepest, name, err);
 	if (o->shell) {
 		proof = dink_instance_proof(name, err);
 		if (!proof)

@@ -31,6 +31,15 @@ enum { RESIZE_TRIES = 20, RESIZE_EVERY_MS = 50, KILL_AFTER = 2, DETACHED_WAIT_MS
  */
 #define NO_DETACH_KEYS "ctrl-@,ctrl-_,ctrl-@"
 
+/*
+ * What dockerd writes into the command's standard output where there was no command to run. It
+ * says 126 for every such failure; 127 for "no such program" is told apart here as a shell does.
+ */
+#define REFUSAL "OCI runtime exec failed: "
+static const char *const refusals[] = {REFUSAL, "unable to find user ", "unable to find group ",
+				       NULL};
+enum { CANNOT_RUN = 126, NOT_FOUND = 127 };
+
 struct session {
 	struct dink_engine *e;
 	const struct dink_exec *x;
@@ -38,11 +47,13 @@ struct session {
 	bool is_exec;
 	int resizes_left;
 	int interrupts;
+	struct dink_str refused; /* see REFUSAL */
 };
 
 static void clear_session(struct session *s)
 {
 	free(s->object);
+	dink_str_clear(&s->refused);
 }
 
 static bool get_size(const struct dink_exec *x, struct winsize *ret)
@@ -181,6 +192,7 @@ static int create_exec(struct session *s, struct dink_err *err)
 static int run_stream(struct session *s, int sock, struct dink_str *early, struct dink_str *capture,
 		      size_t max, struct dink_err *err)
 {
+	bool passes = s->is_exec && !capture;
 	const struct dink_exec *x = s->x;
 	struct dink_stream st = {
 		.sock = sock,
@@ -189,6 +201,8 @@ static int run_stream(struct session *s, int sock, struct dink_str *early, struc
 		.in = x->stdin_open ? x->in : -1,
 		.out = x->out,
 		.errfd = x->errfd,
+		.refusals = passes ? refusals : NULL,
+		.refused = passes ? &s->refused : NULL,
 		.capture = capture,
 		.capture_max = max,
 		.winch_fd = x->tty ? x->winch_fd : -1,
@@ -205,6 +219,50 @@ static int run_stream(struct session *s, int sock, struct dink_str *early, struc
 	return r;
 }
 
+static void write_text(int fd, const char *text, size_t n)
+{
+	while (fd >= 0 && n > 0) {
+		ssize_t w = write(fd, text, n);
+
+		if (w < 0 && errno != EINTR)
+			return;
+		text += w > 0 ? w : 0;
+		n -= w > 0 ? (size_t)w : 0;
+	}
+}
+
+static int refusal_code(const char *text)
+{
+	bool missing = strstr(text, "executable file not found") ||
+		       strstr(text, "not found in $PATH") ||
+		       (strstr(text, "no such file or directory") && !strstr(text, "chdir"));
+
+	return missing ? NOT_FOUND : CANNOT_RUN;
+}
+
+/* The daemon's words on the standard error of a command that never was. */
+static int tell_refusal(struct session *s, const char *text, size_t n)
+{
+	while (n > 0 && strchr("\r\n", text[n - 1]))
+		n--;
+	if (n > strlen(": unknown") && memcmp(text + n - 9, ": unknown", 9) == 0)
+		n -= 9; /* containerd's class of the error: it is always that */
+	write_text(s->x->errfd, text, n);
+	write_text(s->x->errfd, "\r\n" + !s->x->tty, s->x->tty ? 2 : 1);
+	return refusal_code(text);
+}
+
+/* Output that began like the daemon's own message: whose was it? */
+static int settle_refused(struct session *s, int code, int64_t pid)
+{
+	if (s->refused.len == 0)
+		return code;
+	if (pid == 0 && (code == CANNOT_RUN || code == NOT_FOUND))
+		return tell_refusal(s, s->refused.s, s->refused.len);
+	write_text(s->x->out, s->refused.s, s->refused.len);
+	return code;
+}
+
 /* The exit code, once the process is gone; its output may have ended long before. */
 static int wait_exec(struct session *s, struct dink_err *err)
 {
@@ -219,7 +277,8 @@ static int wait_exec(struct session *s, struct dink_err *err)
 		if (r < 0)
 			return r;
 		if (!dink_json_bool_or(o, "Running", false))
-			return (int)(dink_json_int_or(o, "ExitCode", 255) & 0xff);
+			return settle_refused(s, (int)(dink_json_int_or(o, "ExitCode", 255) & 0xff),
+					      dink_json_int_or(o, "Pid", 0));
 		(void)poll(&p, 1, pause);
 		pause = pause < 200 ? pause * 2 : 200;
 		if (dink_interrupted()) {
@@ -251,6 +310,14 @@ static int run_exec(struct dink_engine *e, const struct dink_exec *x, struct din
 	dink_json_set_bool(start, "Tty", x->tty);
 	r = dink_hijack(e, path, json_object_to_json_string_ext(start, JSON_C_TO_STRING_PLAIN),
 			&sock, &early, err);
+	if (r < 0 && err->msg && strstr(err->msg, REFUSAL) && !capture) {
+		/* Docker >= 25 answers the start itself so */
+		const char *text = strstr(err->msg, REFUSAL);
+
+		r = tell_refusal(&s, text, strlen(text));
+		dink_err_clear(err);
+		return r;
+	}
 	if (r < 0)
 		return r;
 	r = run_stream(&s, sock, &early, capture, max, err);

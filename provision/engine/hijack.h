@@ -32,6 +32,13 @@ struct dink_stream {
 	struct dink_str *early; /* consumed first */
 	bool raw;		/* a tty: no frames */
 	int in, out, errfd;	/* -1 = none; no fd of ours is made non-blocking: others share it */
+	/*
+	 * Output that begins with one of `refusals` (NULL-terminated) may be the engine's and not
+	 * the command's: it is kept from our descriptors, in `refused`, for the caller to look at.
+	 * NULL = pass everything.
+	 */
+	const char *const *refusals;
+	struct dink_str *refused;
 	struct dink_str *capture; /* instead of out and errfd */
 	size_t capture_max;
 	int winch_fd;

@@ -18,6 +18,7 @@
 enum {
 	CHUNK = 64 << 10,
 	PENDING_MAX = 256 << 10, /* of output that our reader has not taken yet */
+	REFUSED_MAX = 16 << 10,	 /* no engine says so much */
 	PIPE_SAFE = 4096,	 /* never blocks in a pipe or tty after POLLOUT */
 };
 
@@ -35,10 +36,34 @@ struct relay {
 	struct pending out[2];
 	char in[CHUNK];
 	size_t in_have, in_done;
-	bool in_open, sock_open, sock_writable, over;
+	bool in_open, sock_open, sock_writable, over, any_output;
 	uint64_t next_tick;
 	struct dink_err *err;
 };
+
+/* Keeps back what may be the engine's own message; false: it is output like any other. */
+static bool hold_back(struct relay *rl, int stream, const char *bytes, size_t n)
+{
+	struct dink_str *held = rl->s->refused;
+	const char *const *known = rl->s->refusals;
+	bool first = !rl->any_output;
+
+	rl->any_output = true;
+	if (stream != 1 || !known || (!first && held->len == 0))
+		return false;
+	/* an engine writes it at once: so nothing of a command that begins alike has to wait */
+	while (first && *known &&
+	       (n < strlen(*known) || memcmp(bytes, *known, strlen(*known)) != 0))
+		known++;
+	if (first && !*known)
+		return false;
+	dink_str_addn(held, bytes, n);
+	if (held->len <= REFUSED_MAX)
+		return true;
+	dink_str_addn(&rl->out[0].bytes, held->s, held->len);
+	dink_str_clear(held);
+	return true;
+}
 
 static int take_output(void *ctx, int stream, const char *bytes, size_t n)
 {
@@ -46,6 +71,8 @@ static int take_output(void *ctx, int stream, const char *bytes, size_t n)
 	struct dink_str *cap = rl->s->capture;
 	struct pending *p = &rl->out[stream == 1 ? 0 : 1];
 
+	if (hold_back(rl, stream, bytes, n))
+		return 0;
 	if (cap) {
 		size_t room = rl->s->capture_max - cap->len;
 
