@@ -4,8 +4,9 @@
  * files/) to the layer; the layer goes into the docker archives and, unpacked, into an EROFS
  * image. Everything happens inside one folder that the caller throws away on failure.
  *
- * Without root, mmdebstrap unpacks in a user namespace and so do tar and mkfs.erofs, by its
- * --unshare-helper.
+ * Without root, mmdebstrap unpacks in a user namespace of its own. tar and mkfs.erofs run in one
+ * where the user is root and the ids from /etc/subuid are the others, so that they may write where
+ * the user may.
  */
 #include "images/build.h"
 
@@ -14,7 +15,7 @@
 #include "provision/base/proc.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <sys/wait.h>
 
 #define MERGED_USR_HOOK "/usr/share/mmdebstrap/hooks/merged-usr"
 
@@ -24,11 +25,14 @@ struct watch {
 	char line[256];
 	size_t len;
 	uint64_t done, total;
+	bool no_space;
 };
 
 static void read_line(struct watch *w)
 {
 	w->line[w->len] = '\0';
+	if (strstr(w->line, "No space left on device"))
+		w->no_space = true;
 	const char *newly = strstr(w->line, " newly installed");
 	if (newly) {
 		const char *p = newly;
@@ -61,10 +65,50 @@ static void watch_output(void *ctx, _unused_ int fd, const char *bytes, size_t n
 	}
 }
 
-static void add_unshare_helper(struct dink_cmd *cmd)
+static void add_unshare(struct dink_cmd *cmd)
 {
 	if (geteuid() != 0)
-		dink_strv_addl(&cmd->argv, "mmdebstrap", "--unshare-helper", NULL);
+		dink_strv_addl(&cmd->argv, "unshare", "--user", "--map-root-user", "--map-auto",
+			       NULL);
+}
+
+/* Files of other ids are only removed by who has those ids. */
+static int remove_tree(const char *path, struct dink_err *err)
+{
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+
+	pid_t pid;
+	int status;
+
+	if (geteuid() == 0 || !dink_exists(path))
+		return dink_rm_rf(path, err);
+	add_unshare(&cmd);
+	dink_strv_addl(&cmd.argv, "rm", "-rf", "--", path, NULL);
+	/* not dink_cmd_run(): this is wanted most after an interrupt, which would end it */
+	int e = dink_cmd_spawn(&cmd, &pid, NULL, err);
+	if (e < 0)
+		return e;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return dink_err_set(err, DINK_E_HOST, errno, "wait for rm");
+	return status == 0 ? 0 : dink_err_set(err, DINK_E_HOST, 0, "%s cannot be removed", path);
+}
+
+/* Which failure of mmdebstrap this is, where its last words do not say. */
+static int explain(int e, const struct watch *w, struct dink_err *err)
+{
+	if (e == -ENOENT)
+		return dink_err_hint(err, "apt-get install mmdebstrap");
+	if (w->no_space)
+		err->errnum = ENOSPC;
+	if (geteuid() != 0 && err->detail &&
+	    (strstr(err->detail, "/etc/subuid") || strstr(err->detail, "newuidmap") ||
+	     strstr(err->detail, "unshare")))
+		return dink_err_hint(err, "without root an image needs `apt-get install uidmap`, a "
+					  "line for the user in /etc/subuid and /etc/subgid "
+					  "(usermod --add-subuids 100000-165535 --add-subgids "
+					  "100000-165535 USER) and user namespaces");
+	return e;
 }
 
 static int run_mmdebstrap(const struct dink_recipe *r, const char *dir, const char *tar,
@@ -78,6 +122,11 @@ static int run_mmdebstrap(const struct dink_recipe *r, const char *dir, const ch
 	int e = dink_mkdir_p(tmp, 0755, err);
 	if (e < 0)
 		return e;
+	/* the ids of mmdebstrap's namespace may not pass a private home, nor write in it */
+	if (geteuid() == 0)
+		dink_strv_addf(&cmd.env, "TMPDIR=%s", tmp);
+	else if (!getenv("TMPDIR"))
+		dink_strv_add(&cmd.env, "TMPDIR=/var/tmp");
 	dink_cmd_argv(&cmd, "mmdebstrap", geteuid() == 0 ? "--mode=root" : "--mode=unshare",
 		      "--variant=apt", "--format=tar", "--verbose",
 		      "--aptopt=Apt::Install-Recommends \"false\"", NULL);
@@ -89,16 +138,13 @@ static int run_mmdebstrap(const struct dink_recipe *r, const char *dir, const ch
 		dink_strv_addf(&cmd.argv, "--include=%s", include);
 	dink_strv_addl(&cmd.argv, r->suite, tar, r->mirror, NULL);
 	dink_strv_addf(&cmd.env, "SOURCE_DATE_EPOCH=%d", DINK_IMAGE_EPOCH);
-	dink_strv_addf(&cmd.env, "TMPDIR=%s", tmp);
 	dink_strv_addl(&cmd.env, "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", NULL);
 	cmd.on_output = watch_output;
 	cmd.ctx = &w;
 	cmd.capture_max = 64 << 20;
 	dink_progress(p, "installing packages", 0, 0);
 	e = dink_cmd_run(&cmd, err);
-	if (e == -ENOENT)
-		return dink_err_hint(err, "apt-get install mmdebstrap");
-	return e;
+	return e < 0 ? explain(e, &w, err) : 0;
 }
 
 /* The tar is unpacked beside it and packed again as EROFS; both in a user namespace if need be. */
@@ -106,23 +152,20 @@ static int make_erofs(const char *dir, const char *layer, const char *key, const
 		      const struct dink_progress *p, struct dink_err *err)
 {
 	_cleanup_free_ char *root = xasprintf("%s/root", dir);
-	_cleanup_cmd_ struct dink_cmd untar = DINK_CMD_INIT, mkdir_cmd = DINK_CMD_INIT,
-				      mkfs = DINK_CMD_INIT, rm = DINK_CMD_INIT;
+	_cleanup_cmd_ struct dink_cmd untar = DINK_CMD_INIT, mkfs = DINK_CMD_INIT;
 
 	dink_progress(p, "making the disk image", 0, 0);
-	add_unshare_helper(&mkdir_cmd);
-	dink_strv_addl(&mkdir_cmd.argv, "mkdir", root, NULL);
-	int e = dink_cmd_run(&mkdir_cmd, err);
+	int e = dink_mkdir_p(root, 0755, err);
 	if (e < 0)
 		return e;
-	add_unshare_helper(&untar);
+	add_unshare(&untar);
 	dink_strv_addl(&untar.argv, "tar", "--extract", "--file", layer, "--directory", root,
 		       "--numeric-owner", "--same-owner", "--same-permissions", "--xattrs",
 		       "--xattrs-include=*", NULL);
 	e = dink_cmd_run(&untar, err);
 	if (e < 0)
 		return e;
-	add_unshare_helper(&mkfs);
+	add_unshare(&mkfs);
 	dink_strv_addl(&mkfs.argv, "mkfs.erofs", "--quiet", NULL);
 	dink_strv_addf(&mkfs.argv, "-T%d", DINK_IMAGE_EPOCH);
 	dink_strv_addf(&mkfs.argv, "-U%.8s-%.4s-4%.3s-8%.3s-%.12s", key, key + 8, key + 12,
@@ -133,9 +176,7 @@ static int make_erofs(const char *dir, const char *layer, const char *key, const
 		return dink_err_hint(err, "apt-get install erofs-utils");
 	if (e < 0)
 		return e;
-	add_unshare_helper(&rm);
-	dink_strv_addl(&rm.argv, "rm", "-rf", root, NULL);
-	return dink_cmd_run(&rm, err);
+	return remove_tree(root, err);
 }
 
 static int make_block_root(const struct dink_recipe *r, const char *name, const char *dir,
@@ -143,19 +184,13 @@ static int make_block_root(const struct dink_recipe *r, const char *name, const 
 {
 	_cleanup_free_ char *empty = xasprintf("%s/empty.tar", dir);
 	_cleanup_free_ char *ref = xasprintf("%s:block-root", name);
-	_cleanup_close_ int fd = -1;
 	char diff_id[65];
 	static const char zeros[2 * 512];
 
 	int e = dink_file_write(empty, zeros, sizeof(zeros), 0600, err);
 	if (e == 0)
 		e = dink_sha256_file(empty, diff_id, err);
-	if (e < 0)
-		return e;
-	fd = open(empty, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "open %s", empty);
-	return dink_image_archive(r, path, ref, fd, diff_id, ret_id, err);
+	return e < 0 ? e : dink_image_archive(r, path, ref, empty, diff_id, ret_id, err);
 }
 
 static int write_manifest(const struct dink_recipe *r, const char *name, const char *key,
@@ -165,14 +200,11 @@ static int write_manifest(const struct dink_recipe *r, const char *name, const c
 	_cleanup_json_ struct json_object *o = dink_json_new();
 	_cleanup_free_ char *ref = xasprintf("%s:latest", name);
 	_cleanup_free_ char *block_root_ref = xasprintf("%s:block-root", name);
-	struct stat st;
+	struct json_object *files = dink_json_new();
 
-	if (stat(paths->archive, &st) < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "stat %s", paths->archive);
 	dink_json_set_str(o, "name", name);
 	dink_json_set_str(o, "ref", ref);
 	dink_json_set_str(o, "id", id);
-	dink_json_set_int(o, "archive_bytes", st.st_size);
 	dink_json_set_str(o, "block_root_ref", block_root_ref);
 	dink_json_set_str(o, "block_root_id", block_root_id);
 	dink_json_set_str(o, "key", key);
@@ -180,6 +212,13 @@ static int write_manifest(const struct dink_recipe *r, const char *name, const c
 	dink_json_set_str(o, "suite", r->suite);
 	dink_json_set_str(o, "recipe", r->dir);
 	dink_json_set(o, "packages", dink_json_strv(&r->packages));
+	dink_json_set(o, "files", files);
+	const char *const made[] = {paths->archive, paths->block_root, paths->erofs};
+	for (size_t i = 0; i < ARRAY_SIZE(made); i++) {
+		int e = dink_image_seal(made[i], files, err);
+		if (e < 0)
+			return e;
+	}
 	_cleanup_free_ char *text = dink_json_text(o);
 	return dink_file_write(paths->manifest, text, strlen(text), 0644, err);
 }
@@ -192,21 +231,16 @@ int dink_image_build(const struct dink_recipe *r, const char *name, const char *
 	_cleanup_free_ char *ref = xasprintf("%s:latest", name);
 	_cleanup_free_ char *id = NULL, *block_root_id = NULL;
 	_cleanup_(dink_image_paths_clear) struct dink_image_paths paths = {};
-	_cleanup_close_ int in = -1, out = -1;
 	char diff_id[65];
 
 	dink_image_paths_init(&paths, dir);
 	int e = run_mmdebstrap(r, dir, base, p, err);
 	if (e < 0)
 		return e;
-	in = open(base, O_RDONLY | O_CLOEXEC);
-	out = open(layer, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (in < 0 || out < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "open %s", in < 0 ? base : layer);
 	dink_progress(p, "packing the layer", 0, 0);
-	e = dink_image_rewrite(r, in, out, diff_id, err);
+	e = dink_image_rewrite(r, base, layer, diff_id, err);
 	if (e == 0)
-		e = dink_image_archive(r, paths.archive, ref, out, diff_id, &id, err);
+		e = dink_image_archive(r, paths.archive, ref, layer, diff_id, &id, err);
 	if (e == 0)
 		e = make_block_root(r, name, dir, paths.block_root, &block_root_id, err);
 	if (e == 0)
@@ -215,7 +249,7 @@ int dink_image_build(const struct dink_recipe *r, const char *name, const char *
 		e = write_manifest(r, name, key, id, block_root_id, &paths, err);
 	if (e < 0)
 		return e;
-	const char *const scratch[] = {"base.tar", "layer.tar", "empty.tar", "tmp"};
+	static const char *const scratch[] = {"base.tar", "layer.tar", "empty.tar", "tmp"};
 	for (size_t i = 0; i < ARRAY_SIZE(scratch); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", dir, scratch[i]);
 		e = dink_rm_rf(path, err);
@@ -223,4 +257,12 @@ int dink_image_build(const struct dink_recipe *r, const char *name, const char *
 			return e;
 	}
 	return 0;
+}
+
+int dink_image_discard(const char *dir, struct dink_err *err)
+{
+	_cleanup_free_ char *root = xasprintf("%s/root", dir);
+
+	int e = remove_tree(root, err);
+	return e < 0 ? e : dink_rm_rf(dir, err);
 }

@@ -10,11 +10,10 @@
 #include "provision/base/dirs.h"
 #include "provision/base/file.h"
 #include "provision/base/hash.h"
+#include "provision/base/log.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
-
-enum { CONFIG_MAX = 4 << 20 };
 
 void dink_image_paths_init(struct dink_image_paths *p, const char *dir)
 {
@@ -83,41 +82,85 @@ static int make_key(const struct dink_recipe *r, const char *name, char ret_key[
 	return 0;
 }
 
-/* An entry of the cache; -ENOENT with err empty if it is not there. */
-static int read_cached(const char *dir, struct dink_image *ret, struct dink_err *err)
+/* Sealed files carry this time, so that a look at it tells whether one was written to since. */
+static const struct timespec sealed_at = {.tv_sec = DINK_IMAGE_EPOCH};
+
+static void set_sealed(const char *path)
+{
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, sealed_at};
+
+	/* a cache that may not be written is only slower: the digest is looked at each time */
+	if (utimensat(AT_FDCWD, path, times, 0) < 0)
+		dink_debug("images", "%s keeps its time: %m", path);
+}
+
+int dink_image_seal(const char *path, struct json_object *files, struct dink_err *err)
+{
+	struct json_object *o;
+	struct stat st;
+	char digest[65];
+
+	int e = dink_sha256_file(path, digest, err);
+	if (e < 0)
+		return e;
+	if (stat(path, &st) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "stat %s", path);
+	o = dink_json_new();
+	dink_json_set_int(o, "bytes", st.st_size);
+	dink_json_set_str(o, "sha256", digest);
+	json_object_object_add(files, strrchr(path, '/') + 1, o);
+	set_sealed(path);
+	return 0;
+}
+
+/* The size of a file that is as it was sealed, looked at closer if it was written to since; -1. */
+static int64_t sealed_size(const char *path, struct json_object *files)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	struct json_object *o = NULL;
+	struct stat st;
+	char digest[65];
+
+	if (!json_object_object_get_ex(files, strrchr(path, '/') + 1, &o) || stat(path, &st) < 0 ||
+	    st.st_size != dink_json_int_or(o, "bytes", -1))
+		return -1;
+	if (st.st_mtim.tv_sec == sealed_at.tv_sec && st.st_mtim.tv_nsec == sealed_at.tv_nsec)
+		return st.st_size;
+	if (dink_sha256_file(path, digest, &ignored) < 0 ||
+	    !STREQ(digest, dink_json_str_or(o, "sha256", "")))
+		return -1;
+	set_sealed(path);
+	return st.st_size;
+}
+
+/* An entry of the cache; -ENOENT if it is not there, or not as it was built. */
+static int read_cached(const char *dir, struct dink_image *ret)
 {
 	_cleanup_(dink_image_paths_clear) struct dink_image_paths paths = {};
+	_cleanup_(dink_err_clear) struct dink_err why = {};
 	_cleanup_json_ struct json_object *o = NULL;
-	const char *name, *ref, *id, *block_root_ref, *block_root_id;
 
 	dink_image_paths_init(&paths, dir);
-	if (!dink_exists(paths.manifest))
+	if (!dink_exists(paths.manifest) || dink_json_parse_file(paths.manifest, &o, &why) < 0)
 		return -ENOENT;
-	int e = dink_json_parse_file(paths.manifest, &o, err);
-	if (e == 0)
-		e = dink_json_need_str(o, paths.manifest, "name", &name, err);
-	if (e == 0)
-		e = dink_json_need_str(o, paths.manifest, "ref", &ref, err);
-	if (e == 0)
-		e = dink_json_need_str(o, paths.manifest, "id", &id, err);
-	if (e == 0)
-		e = dink_json_need_str(o, paths.manifest, "block_root_ref", &block_root_ref, err);
-	if (e == 0)
-		e = dink_json_need_str(o, paths.manifest, "block_root_id", &block_root_id, err);
-	if (e != 0)
-		return dink_err_hint(err, "rm -r %s", dir);
-	struct stat st;
-	if (stat(paths.archive, &st) < 0 || !dink_exists(paths.erofs) ||
-	    !dink_exists(paths.block_root)) {
-		dink_err_set(err, DINK_E_STATE, ENOENT, "the cached image in %s is incomplete",
-			     dir);
-		return dink_err_hint(err, "rm -r %s", dir);
-	}
+	const char *name = dink_json_str_or(o, "name", NULL),
+		   *ref = dink_json_str_or(o, "ref", NULL);
+	const char *id = dink_json_str_or(o, "id", NULL);
+	const char *block_root_ref = dink_json_str_or(o, "block_root_ref", NULL);
+	const char *block_root_id = dink_json_str_or(o, "block_root_id", NULL);
+	struct json_object *files = dink_json_get(o, "files");
+	if (!name || !ref || !id || !block_root_ref || !block_root_id || !files ||
+	    !json_object_is_type(files, json_type_object))
+		return -ENOENT;
+	int64_t size = sealed_size(paths.archive, files);
+	if (size < 0 || sealed_size(paths.erofs, files) < 0 ||
+	    sealed_size(paths.block_root, files) < 0)
+		return -ENOENT;
 	*ret = (struct dink_image){
 		.name = xstrdup(name),
 		.ref = xstrdup(ref),
 		.id = xstrdup(id),
-		.archive_bytes = (uint64_t)st.st_size,
+		.archive_bytes = (uint64_t)size,
 		.block_root_ref = xstrdup(block_root_ref),
 		.block_root_id = xstrdup(block_root_id),
 	};
@@ -127,13 +170,30 @@ static int read_cached(const char *dir, struct dink_image *ret, struct dink_err 
 	return 0;
 }
 
+/* ENOSPC, whoever met it, becomes one error that says what to do. */
+static int explain_no_space(int e, struct dink_err *err)
+{
+	if (err->errnum != ENOSPC && !(err->detail && strstr(err->detail, "No space left")))
+		return e;
+	_cleanup_free_ char *detail = TAKE_PTR(err->detail);
+	dink_err_clear(err);
+	dink_err_set(err, DINK_E_HOST, ENOSPC, "building in %s", dink_cache_dir());
+	if (detail)
+		dink_err_detail(err, detail);
+	return dink_err_hint(err, "docker-host takes 2.5 GiB while it is built; DINK_CACHE_DIR "
+				  "puts the cache elsewhere");
+}
+
 /* Builds into the partial folder; the caller holds the key's lock. */
 static int build_locked(const struct dink_recipe *r, const char *name, const char *key,
 			const char *dir, const char *partial, const struct dink_progress *p,
 			struct dink_err *err)
 {
-	int e = dink_rm_rf(partial, err);
-
+	if (dink_exists(dir))
+		dink_progress(p, "building again: the cached image is damaged", 0, 0);
+	int e = dink_rm_rf(dir, err);
+	if (e == 0)
+		e = dink_image_discard(partial, err);
 	if (e == 0)
 		e = dink_mkdir_p(partial, 0755, err);
 	if (e == 0)
@@ -142,8 +202,8 @@ static int build_locked(const struct dink_recipe *r, const char *name, const cha
 		e = dink_err_set(err, DINK_E_HOST, errno, "rename %s to %s", partial, dir);
 	if (e < 0) {
 		_cleanup_(dink_err_clear) struct dink_err second = {};
-		int r2 = dink_rm_rf(partial, &second);
-		if (r2 < 0)
+		e = explain_no_space(e, err);
+		if (dink_image_discard(partial, &second) < 0)
 			return dink_err_push(err, "%s could not be removed", partial);
 	}
 	return e;
@@ -167,8 +227,8 @@ static int get_recipe(const char *name, const char *where, bool build,
 	_cleanup_free_ char *partial = xasprintf("%s/.%s.partial", images, key);
 	_cleanup_free_ char *lock_path = xasprintf("%s/.%s.lock", images, key);
 
-	e = read_cached(dir, ret, err);
-	if (e != -ENOENT || dink_err_is_set(err) || !build)
+	e = read_cached(dir, ret);
+	if (e == 0 || !build)
 		return e;
 	e = dink_mkdir_p(images, 0755, err);
 	if (e == 0)
@@ -176,104 +236,13 @@ static int get_recipe(const char *name, const char *where, bool build,
 	if (e < 0)
 		return e;
 	/* somebody else may have built it while we waited */
-	e = read_cached(dir, ret, err);
-	if (e != -ENOENT || dink_err_is_set(err))
-		return e;
+	if (read_cached(dir, ret) == 0)
+		return 0;
 	e = build_locked(&r, name, key, dir, partial, p, err);
 	if (e < 0)
 		return e;
-	return read_cached(dir, ret, err);
-}
-
-/* One small member of a tar as text; -ENOENT with err empty if it is not there. */
-static int read_member(int fd, const char *what, const char *name, char **ret, size_t *ret_len,
-		       struct dink_err *err)
-{
-	_cleanup_(dink_tar_freep) struct dink_tar *t = NULL;
-	const struct dink_tar_member *m;
-
-	int e = dink_tar_open(fd, what, &t, err);
-	if (e < 0)
-		return e;
-	while ((e = dink_tar_next(t, &m, err)) > 0) {
-		if (m->type != DINK_TAR_FILE || !STREQ(m->name, name))
-			continue;
-		if (m->size > CONFIG_MAX)
-			return dink_err_set(err, DINK_E_HOST, EFBIG, "%s: %s", what, name);
-		char *text = xmalloc((size_t)m->size + 1);
-		ssize_t n = pread(fd, text, (size_t)m->size, m->data);
-		if (n < 0 || (uint64_t)n != m->size) {
-			free(text);
-			return dink_err_set(err, DINK_E_HOST, n < 0 ? errno : EBADMSG, "read %s",
-					    what);
-		}
-		text[n] = '\0';
-		*ret = text;
-		*ret_len = (size_t)n;
-		return 0;
-	}
-	return e < 0 ? e : -ENOENT;
-}
-
-static int no_docker_archive(int fd, const char *path, struct dink_err *err)
-{
-	_cleanup_free_ char *layout = NULL;
-	_cleanup_(dink_err_clear) struct dink_err ignored = {};
-	size_t n;
-	bool oci = read_member(fd, path, "oci-layout", &layout, &n, &ignored) == 0;
-
-	dink_err_set(err, DINK_E_HOST, 0, "%s is %s", path,
-		     oci ? "an OCI archive, which Docker 20.10 cannot load"
-			 : "no docker archive: it has no manifest.json");
-	return oci ? dink_err_hint(err, "skopeo copy oci-archive:%s docker-archive:%s.docker", path,
-				   path)
-		   : dink_err_hint(err, "make one with: docker save -o FILE IMAGE");
-}
-
-int dink_archive_identify(const char *path, char **ret_id, char **ret_ref, struct dink_err *err)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_json_ struct json_object *o = NULL;
-	_cleanup_free_ char *text = NULL, *config = NULL;
-	const char *config_name;
-	char id[65];
-	size_t n = 0;
-
-	if (fd < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "open %s", path);
-	int e = read_member(fd, path, "manifest.json", &text, &n, err);
-	if (e == -ENOENT && !dink_err_is_set(err))
-		return no_docker_archive(fd, path, err);
-	if (e == 0)
-		e = dink_json_parse(text, n, "manifest.json", &o, err);
-	if (e < 0)
-		return dink_err_push(err, "reading the image archive %s", path);
-	struct json_object *first =
-		json_object_is_type(o, json_type_array) && json_object_array_length(o) == 1
-			? json_object_array_get_idx(o, 0)
-			: NULL;
-	if (!first)
-		return dink_err_set(err, DINK_E_HOST, 0, "%s does not hold exactly one image",
-				    path);
-	e = dink_json_need_str(first, "manifest.json", "Config", &config_name, err);
-	if (e == 0) {
-		e = read_member(fd, path, config_name, &config, &n, err);
-		if (e == -ENOENT && !dink_err_is_set(err))
-			e = dink_err_set(err, DINK_E_HOST, ENOENT, "%s: its config %s", path,
-					 config_name);
-	}
-	if (e < 0)
-		return dink_err_push(err, "reading the image archive %s", path);
-	struct dink_hash *h = dink_hash_new();
-	dink_hash_add(h, config, n);
-	dink_hash_end(h, id);
-	struct json_object *tags = dink_json_get(first, "RepoTags");
-	struct json_object *tag = tags && json_object_is_type(tags, json_type_array)
-					  ? json_object_array_get_idx(tags, 0)
-					  : NULL;
-	*ret_ref = tag ? xstrdup(json_object_get_string(tag)) : NULL;
-	*ret_id = xasprintf("sha256:%s", id);
-	return 0;
+	e = read_cached(dir, ret);
+	return e < 0 ? dink_err_set(err, DINK_E_STATE, EIO, "what was built into %s", dir) : 0;
 }
 
 static int get_archive(const char *name, const char *path, struct dink_image *ret,

@@ -1,41 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From mmdebstrap's tar to an image's layer, and from a layer to a docker archive.
- *
- * The base keeps its order (mmdebstrap sorts by name) and, byte for byte, its members; what the
- * recipe removes is left out, and files/ comes last. The result depends on nothing else, so the
- * same packages give the same layer and image id.
+ * From mmdebstrap's tar to an image's layer. The base keeps its order (mmdebstrap sorts by name);
+ * what the recipe removes is left out, and files/ comes last. The result depends on nothing else,
+ * so the same packages give the same layer and image id.
  */
 #include "images/build.h"
 #include "images/tar.h"
 #include "provision/base/file.h"
 #include "provision/base/hash.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 
-/* A regular file that was left out: a hard link to it may still be wanted. */
-struct removed {
-	char *name;
-	off_t data;
-	struct dink_tar_member m;
-};
+enum { OWN_FILE_MAX = 64 << 20 };
 
 struct rewrite {
 	const struct dink_recipe *recipe;
-	int in;
+	const char *base;
 	struct dink_tar_writer *out;
-	struct removed *removed;
-	size_t n_removed;
-	struct dink_strv folders; /* of files/ that the base has already */
+	struct dink_strv removed; /* regular files: a hard link to one may still be wanted */
+	struct dink_strv moved, moved_to; /* removed files that such a link became, side by side */
+	struct dink_strv folders;	  /* of files/ that the base has already */
 };
 
 static void clear_rewrite(struct rewrite *w)
 {
 	dink_tar_writer_free(w->out);
-	for (size_t i = 0; i < w->n_removed; i++)
-		free(w->removed[i].name);
-	free(w->removed);
+	dink_strv_clear(&w->removed);
+	dink_strv_clear(&w->moved);
+	dink_strv_clear(&w->moved_to);
 	dink_strv_clear(&w->folders);
 }
 
@@ -49,227 +41,130 @@ static bool is_never_wanted(const char *name)
 	       STREQ(name, "etc/resolv.conf");
 }
 
-static void note_removed(struct rewrite *w, const struct dink_tar_member *m)
+static bool comes_from_files(struct rewrite *w, const struct dink_tar *t)
 {
-	if (m->type != DINK_TAR_FILE)
-		return;
-	if ((w->n_removed & (w->n_removed - 1)) == 0)
-		w->removed = xreallocarray(w->removed, w->n_removed ? 2 * w->n_removed : 1,
-					   sizeof(*w->removed));
-	struct removed *r = &w->removed[w->n_removed++];
-	*r = (struct removed){.name = xstrdup(m->name), .data = m->data, .m = *m};
-	r->m.name = r->name;
-}
-
-static bool comes_from_files(struct rewrite *w, const struct dink_tar_member *m)
-{
-	if (!dink_strv_has(&w->recipe->files, m->name))
+	if (!dink_strv_has(&w->recipe->files, t->name))
 		return false;
-	if (m->type != DINK_TAR_DIR)
+	if (archive_entry_filetype(t->entry) != AE_IFDIR)
 		return true;
 	/* a folder keeps the base's owner and mode */
-	dink_strv_add(&w->folders, m->name);
+	dink_strv_add(&w->folders, t->name);
 	return false;
 }
 
-/* The target is gone: the link becomes the file, and later links to it link here. */
-static int promote_link(struct rewrite *w, const struct dink_tar_member *m, struct dink_err *err)
+/* The target is gone: the link becomes the file. */
+static int put_removed(struct rewrite *w, const struct dink_tar *link, struct dink_err *err)
 {
-	for (size_t i = 0; i < w->n_removed; i++) {
-		struct removed *r = &w->removed[i];
-		if (!STREQ(r->name, m->link))
-			continue;
-		struct dink_tar_member copy = r->m;
-		copy.name = m->name;
-		copy.link = NULL;
-		int e = dink_tar_put(w->out, &copy, err);
-		if (e == 0 && copy.size)
-			e = dink_tar_put_copy(w->out, w->in, r->data, copy.size, err);
-		return e < 0 ? e : 1;
-	}
-	return 0;
+	_cleanup_(dink_tar_freep) struct dink_tar *t = NULL;
+
+	int e = dink_tar_open(w->base, &t, err);
+	if (e == 0)
+		e = dink_tar_find(t, link->hardlink, err);
+	if (e < 0)
+		return e;
+	if (e == 0)
+		return dink_err_set(err, DINK_E_HOST, EBADMSG, "%s: %s links to nothing", w->base,
+				    link->name);
+	dink_strv_add(&w->moved, link->hardlink);
+	dink_strv_add(&w->moved_to, link->name);
+	e = dink_tar_put(w->out, t->entry, link->name, NULL, err);
+	return e < 0 ? e : dink_tar_put_data(w->out, t, err);
+}
+
+static int put_link(struct rewrite *w, struct dink_tar *t, struct dink_err *err)
+{
+	for (size_t i = 0; i < w->moved.n; i++)
+		if (STREQ(w->moved.v[i], t->hardlink))
+			return dink_tar_put(w->out, t->entry, t->name, w->moved_to.v[i], err);
+	if (dink_strv_has(&w->removed, t->hardlink))
+		return put_removed(w, t, err);
+	return dink_tar_put(w->out, t->entry, t->name, t->hardlink, err);
 }
 
 static int take_base(struct rewrite *w, struct dink_err *err)
 {
 	_cleanup_(dink_tar_freep) struct dink_tar *t = NULL;
-	const struct dink_tar_member *m;
 
-	int e = dink_tar_open(w->in, "mmdebstrap's tar", &t, err);
+	int e = dink_tar_open(w->base, &t, err);
 	if (e < 0)
 		return e;
-	while ((e = dink_tar_next(t, &m, err)) > 0) {
-		if (is_never_wanted(m->name) || comes_from_files(w, m) ||
-		    dink_recipe_removes(w->recipe, m->name)) {
-			note_removed(w, m);
+	while ((e = dink_tar_next(t, err)) > 0) {
+		bool is_file = archive_entry_filetype(t->entry) == AE_IFREG && !t->hardlink;
+		if (is_never_wanted(t->name) || comes_from_files(w, t) ||
+		    dink_recipe_removes(w->recipe, t->name)) {
+			if (is_file)
+				dink_strv_add(&w->removed, t->name);
 			continue;
 		}
-		int promoted = m->type == DINK_TAR_HARDLINK ? promote_link(w, m, err) : 0;
-		if (promoted < 0)
-			return promoted;
-		if (promoted)
-			continue;
-		e = dink_tar_put_member(w->out, w->in, m, err);
+		if (t->hardlink)
+			e = put_link(w, t, err);
+		else
+			e = dink_tar_put(w->out, t->entry, t->name, NULL, err);
+		if (e == 0 && is_file)
+			e = dink_tar_put_data(w->out, t, err);
 		if (e < 0)
 			return e;
 	}
 	return e;
 }
 
+static void free_entry(struct archive_entry **e)
+{
+	archive_entry_free(*e);
+}
+
 static int put_own_file(struct rewrite *w, const char *rel, struct dink_err *err)
 {
-	_cleanup_free_ char *path = xasprintf("%s/files/%s", w->recipe->dir, rel);
-	_cleanup_free_ char *name = xstrdup(rel), *link = NULL, *data = NULL;
+	_cleanup_free_ char *path = xasprintf("%s/files/%s", w->recipe->dir, rel), *data = NULL;
+	_cleanup_(free_entry) struct archive_entry *entry = archive_entry_new();
+	char link[DINK_TAR_NAME_MAX + 1] = "";
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "stat %s", path);
-	struct dink_tar_member m = {.name = name, .mtime = DINK_IMAGE_EPOCH};
+	archive_entry_set_mtime(entry, DINK_IMAGE_EPOCH, 0);
 	if (S_ISDIR(st.st_mode)) {
-		m.type = DINK_TAR_DIR;
-		m.mode = 0755;
-		return dink_strv_has(&w->folders, rel) ? 0 : dink_tar_put(w->out, &m, err);
+		archive_entry_set_filetype(entry, AE_IFDIR);
+		archive_entry_set_perm(entry, 0755);
+		return dink_strv_has(&w->folders, rel)
+			       ? 0
+			       : dink_tar_put(w->out, entry, rel, NULL, err);
 	}
 	if (S_ISLNK(st.st_mode)) {
-		link = xcalloc(1, DINK_TAR_NAME_MAX + 1);
-		if (readlink(path, link, DINK_TAR_NAME_MAX) < 0)
+		if (readlink(path, link, sizeof(link) - 1) < 0)
 			return dink_err_set(err, DINK_E_HOST, errno, "read link %s", path);
-		m.type = DINK_TAR_SYMLINK;
-		m.mode = 0777;
-		m.link = link;
-		return dink_tar_put(w->out, &m, err);
+		archive_entry_set_filetype(entry, AE_IFLNK);
+		archive_entry_set_perm(entry, 0777);
+		archive_entry_set_symlink(entry, link);
+		return dink_tar_put(w->out, entry, rel, NULL, err);
 	}
 	size_t len = 0;
-	int e = dink_file_read(path, 64 << 20, &data, &len, err);
+	int e = dink_file_read(path, OWN_FILE_MAX, &data, &len, err);
 	if (e < 0)
 		return e;
-	m.type = DINK_TAR_FILE;
 	/* git keeps this one bit; the umask of the checkout must not reach the image */
-	m.mode = st.st_mode & S_IXUSR ? 0755 : 0644;
-	m.size = len;
-	e = dink_tar_put(w->out, &m, err);
-	return e < 0 || len == 0 ? e : dink_tar_put_data(w->out, data, len, err);
+	return dink_tar_put_file(w->out, rel, st.st_mode & S_IXUSR ? 0755 : 0644, data, len, err);
 }
 
-int dink_image_rewrite(const struct dink_recipe *r, int in, int out, char ret_diff_id[65],
-		       struct dink_err *err)
+int dink_image_rewrite(const struct dink_recipe *r, const char *base, const char *layer,
+		       char ret_diff_id[65], struct dink_err *err)
 {
 	struct dink_hash *hash = dink_hash_new();
-	_cleanup_(clear_rewrite) struct rewrite w = {.recipe = r, .in = in};
+	_cleanup_(clear_rewrite) struct rewrite w = {.recipe = r, .base = base};
 
-	w.out = dink_tar_writer_new(out, "the layer", hash);
-	int e = take_base(&w, err);
+	int e = dink_tar_create(layer, hash, &w.out, err);
+	if (e == 0)
+		e = take_base(&w, err);
 	for (size_t i = 0; e == 0 && i < r->files.n; i++)
 		e = put_own_file(&w, r->files.v[i], err);
 	if (e == 0)
 		e = dink_tar_finish(TAKE_PTR(w.out), err);
 	if (e < 0) {
+		/* closing what failed may still write */
+		dink_tar_writer_free(TAKE_PTR(w.out));
 		dink_hash_free(hash);
 		return e;
 	}
 	dink_hash_end(hash, ret_diff_id);
-	return 0;
-}
-
-static const char *architecture(void)
-{
-#if defined(__aarch64__)
-	return "arm64";
-#else
-	return "amd64";
-#endif
-}
-
-/* The image's config: its digest is the image id, so the order of members matters. */
-static char *config_text(const struct dink_recipe *r, const char *diff_id)
-{
-	_cleanup_json_ struct json_object *o = dink_json_new();
-	struct json_object *config = dink_json_new(), *rootfs = dink_json_new();
-	struct json_object *labels = dink_json_new(), *history = dink_json_new();
-	_cleanup_strv_ struct dink_strv ids = {};
-
-	dink_json_set_str(o, "architecture", architecture());
-	dink_json_set_str(o, "os", "linux");
-	dink_json_set_str(o, "created", DINK_IMAGE_EPOCH_ISO);
-	dink_json_set(config, "Env", dink_json_strv(&r->env));
-	if (r->entrypoint.n)
-		dink_json_set(config, "Entrypoint", dink_json_strv(&r->entrypoint));
-	if (r->cmd.n)
-		dink_json_set(config, "Cmd", dink_json_strv(&r->cmd));
-	for (size_t i = 0; i < r->labels.n; i++) {
-		const char *eq = strchr(r->labels.v[i], '=');
-		_cleanup_free_ char *key = xstrndup(r->labels.v[i], (size_t)(eq - r->labels.v[i]));
-		json_object_object_add(labels, key, json_object_new_string(eq + 1));
-	}
-	dink_json_set(config, "Labels", labels);
-	dink_json_set(o, "config", config);
-	dink_strv_addf(&ids, "sha256:%s", diff_id);
-	dink_json_set_str(rootfs, "type", "layers");
-	dink_json_set(rootfs, "diff_ids", dink_json_strv(&ids));
-	dink_json_set(o, "rootfs", rootfs);
-	dink_json_set_str(history, "created", DINK_IMAGE_EPOCH_ISO);
-	dink_json_set_str(history, "created_by", DINK_IMAGE_BUILDER);
-	struct json_object *list = json_object_new_array();
-	json_object_array_add(list, history);
-	dink_json_set(o, "history", list);
-	return dink_json_text(o);
-}
-
-static char *manifest_text(const char *config_name, const char *ref, const char *layer_name)
-{
-	_cleanup_json_ struct json_object *list = json_object_new_array();
-	struct json_object *o = dink_json_new();
-	_cleanup_strv_ struct dink_strv tags = {}, layers = {};
-
-	dink_strv_add(&tags, ref);
-	dink_strv_add(&layers, layer_name);
-	dink_json_set_str(o, "Config", config_name);
-	dink_json_set(o, "RepoTags", dink_json_strv(&tags));
-	dink_json_set(o, "Layers", dink_json_strv(&layers));
-	json_object_array_add(list, o);
-	return dink_json_text(list);
-}
-
-int dink_image_archive(const struct dink_recipe *r, const char *path, const char *ref, int layer,
-		       const char *diff_id, char **ret_id, struct dink_err *err)
-{
-	_cleanup_free_ char *config = config_text(r, diff_id);
-	_cleanup_free_ char *layer_name = xasprintf("%s/layer.tar", diff_id);
-	_cleanup_(dink_tar_writer_freep) struct dink_tar_writer *w = NULL;
-	_cleanup_close_ int fd = -1;
-	struct dink_hash *h = dink_hash_new();
-	char id[65];
-	struct stat st;
-
-	dink_hash_add(h, config, strlen(config));
-	dink_hash_end(h, id);
-	_cleanup_free_ char *config_name = xasprintf("%s.json", id);
-	_cleanup_free_ char *manifest = manifest_text(config_name, ref, layer_name);
-	if (fstat(layer, &st) < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "stat the layer");
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "create %s", path);
-	w = dink_tar_writer_new(fd, path, NULL);
-	/* small members first: a reader of the stream knows what it gets */
-	int e = dink_tar_put_file(w, "manifest.json", manifest, strlen(manifest), DINK_IMAGE_EPOCH,
-				  err);
-	if (e == 0)
-		e = dink_tar_put_file(w, config_name, config, strlen(config), DINK_IMAGE_EPOCH,
-				      err);
-	const struct dink_tar_member m = {.name = layer_name,
-					  .type = DINK_TAR_FILE,
-					  .mode = 0644,
-					  .size = (uint64_t)st.st_size,
-					  .mtime = DINK_IMAGE_EPOCH};
-	if (e == 0)
-		e = dink_tar_put(w, &m, err);
-	if (e == 0)
-		e = dink_tar_put_copy(w, layer, 0, m.size, err);
-	if (e == 0)
-		e = dink_tar_finish(TAKE_PTR(w), err);
-	if (e < 0)
-		return e;
-	*ret_id = xasprintf("sha256:%s", id);
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tar archives as images need them: read member by member with pread() (nothing is unpacked),
- * and write ustar with pax headers for what ustar cannot hold. Input may come from anybody, so
- * every length is bounded and every number checked.
+ * Tar archives by libarchive, as images need them: read within bounds (the input may come from
+ * anybody), written so that the same members give the same bytes (pax only where ustar cannot,
+ * owners as numbers, no time stamp newer than the epoch of images, nothing of the machine).
  */
 #pragma once
 
@@ -10,63 +10,49 @@
 #include "provision/base/hash.h"
 #include "provision/base/macro.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/types.h>
+#include <archive.h>
+#include <archive_entry.h>
 
-enum { DINK_TAR_BLOCK = 512, DINK_TAR_NAME_MAX = 4096, DINK_TAR_EXT_MAX = 1 << 20 };
+enum { DINK_TAR_NAME_MAX = 4096, DINK_TAR_MEMBERS_MAX = 1 << 20 };
 
-enum dink_tar_type {
-	DINK_TAR_FILE = '0',
-	DINK_TAR_HARDLINK = '1',
-	DINK_TAR_SYMLINK = '2',
-	DINK_TAR_CHAR = '3',
-	DINK_TAR_BLOCK_DEV = '4',
-	DINK_TAR_DIR = '5',
-	DINK_TAR_FIFO = '6',
+/* The reader; its fields describe the present member. */
+struct dink_tar {
+	struct archive *archive;
+	char *what;
+	uint32_t n_members;
+	struct archive_entry *entry; /* libarchive's, valid until the next call */
+	char *name;	/* without leading "./" or "/" and trailing "/"; "" is the root */
+	char *hardlink; /* likewise; NULL = no hard link */
 };
-
-struct dink_tar_member {
-	char *name; /* without leading "./" or "/" and trailing "/"; "" is the root */
-	char *link; /* target of a symlink (as it is) or hard link (like name), else NULL */
-	char type;  /* enum dink_tar_type */
-	uint32_t mode, uid, gid;
-	uint64_t size; /* of the data */
-	int64_t mtime;
-	bool has_xattrs;
-	off_t start, data, end; /* offsets: first header block, data, next member */
-};
-
-/* Reading. */
-struct dink_tar;
-/* dink_tar_open() - fd is borrowed and must be a regular file */
-int dink_tar_open(int fd, const char *what, struct dink_tar **ret,
-		  struct dink_err *err) _must_check_;
-/* dink_tar_next() - 1 and *ret filled (valid until the next call), 0 at the end, negative errno */
-int dink_tar_next(struct dink_tar *t, const struct dink_tar_member **ret,
+int dink_tar_open(const char *path, struct dink_tar **ret, struct dink_err *err) _must_check_;
+/* dink_tar_next() - 1 and the fields filled, 0 at the end, negative errno */
+int dink_tar_next(struct dink_tar *t, struct dink_err *err) _must_check_;
+/* dink_tar_find() - on to the regular file of that name; 0 if there is none */
+int dink_tar_find(struct dink_tar *t, const char *name, struct dink_err *err) _must_check_;
+/* dink_tar_text() - the present member's bytes and a NUL; EFBIG beyond max */
+int dink_tar_text(struct dink_tar *t, size_t max, char **ret, size_t *ret_len,
 		  struct dink_err *err) _must_check_;
 void dink_tar_free(struct dink_tar *t);
 DEFINE_CLEANUP_PTR(struct dink_tar, dink_tar_free);
 
-/* Writing. */
+/* The writer. Several hard links to one file are the caller's to name. */
 struct dink_tar_writer;
-/* @fd: borrowed, at its end. @hash: every byte written is added to it; borrowed, NULL = none */
-struct dink_tar_writer *dink_tar_writer_new(int fd, const char *what, struct dink_hash *hash);
-/* dink_tar_put() - header of a member; m->size bytes must follow by _data() or _copy() */
-int dink_tar_put(struct dink_tar_writer *w, const struct dink_tar_member *m,
-		 struct dink_err *err) _must_check_;
-int dink_tar_put_data(struct dink_tar_writer *w, const void *bytes, size_t n,
+/* dink_tar_create() - a new file. @hash: every byte is added to it; borrowed, NULL = none */
+int dink_tar_create(const char *path, struct dink_hash *hash, struct dink_tar_writer **ret,
+		    struct dink_err *err) _must_check_;
+/* dink_tar_put() - e under that name, without data; e is changed. @hardlink: NULL = none */
+int dink_tar_put(struct dink_tar_writer *w, struct archive_entry *e, const char *name,
+		 const char *hardlink, struct dink_err *err) _must_check_;
+/* dink_tar_put_bytes() - data of a member, in as many calls as liked */
+int dink_tar_put_bytes(struct dink_tar_writer *w, const void *bytes, size_t n,
+		       struct dink_err *err) _must_check_;
+/* dink_tar_put_data() - the data of t's present member */
+int dink_tar_put_data(struct dink_tar_writer *w, struct dink_tar *t,
 		      struct dink_err *err) _must_check_;
-/* dink_tar_put_copy() - n bytes of `from` at offset */
-int dink_tar_put_copy(struct dink_tar_writer *w, int from, off_t offset, uint64_t n,
-		      struct dink_err *err) _must_check_;
-/* dink_tar_put_member() - a member of another archive as it stands, extended headers included */
-int dink_tar_put_member(struct dink_tar_writer *w, int from, const struct dink_tar_member *m,
-			struct dink_err *err) _must_check_;
-/* dink_tar_put_file() - a whole small member from memory: mode 0644, root's, mtime */
-int dink_tar_put_file(struct dink_tar_writer *w, const char *name, const void *bytes, size_t n,
-		      int64_t mtime, struct dink_err *err) _must_check_;
-/* dink_tar_finish() - the two zero blocks; the writer is freed, also on failure */
+/* dink_tar_put_file() - a whole small file of root's from memory */
+int dink_tar_put_file(struct dink_tar_writer *w, const char *name, mode_t mode, const void *bytes,
+		      size_t n, struct dink_err *err) _must_check_;
+/* dink_tar_finish() - the archive's end; the writer is freed, also on failure */
 int dink_tar_finish(struct dink_tar_writer *w, struct dink_err *err) _must_check_;
 void dink_tar_writer_free(struct dink_tar_writer *w);
 DEFINE_CLEANUP_PTR(struct dink_tar_writer, dink_tar_writer_free);
