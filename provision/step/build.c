@@ -208,7 +208,8 @@ static int add_load(struct build *b, const struct dink_plan_layer *l)
 {
 	const struct dink_plan_image *img = &b->plan->images[l->image];
 	const char *addr = engine_address(b, l);
-	_cleanup_free_ char *key = xasprintf("%s:%s", addr, img->name);
+	_cleanup_free_ char *key =
+		xasprintf("%s:%s%s", addr, img->name, l->block_root ? ":block-root" : "");
 	struct json_object *known = NULL, *o;
 	int step;
 
@@ -216,6 +217,7 @@ static int add_load(struct build *b, const struct dink_plan_layer *l)
 		return json_object_get_int(known);
 	o = new_params("engine", addr);
 	dink_json_set_str(o, "image", img->name);
+	dink_json_set_bool(o, "block_root", l->block_root);
 	if (img->kind == DINK_IMAGE_REGISTRY)
 		dink_json_set_str(o, "registry", img->where);
 	step = dink_steps_add(b->steps, &dink_kind_image_load, o, "load:%s", key);

@@ -181,6 +181,11 @@ static int apply_image(struct dink_step_ctx *ctx, struct json_object *params,
 	dink_json_set_str(*ret, "id", img.id);
 	dink_json_set_str(*ret, "archive", img.archive);
 	dink_json_set_int(*ret, "archive_bytes", (int64_t)img.archive_bytes);
+	if (img.block_root_archive) {
+		dink_json_set_str(*ret, "block_root_ref", img.block_root_ref);
+		dink_json_set_str(*ret, "block_root_id", img.block_root_id);
+		dink_json_set_str(*ret, "block_root_archive", img.block_root_archive);
+	}
 	if (img.erofs) {
 		erofs = xstrdup(img.erofs);
 		dink_json_set_str(*ret, "erofs", img.erofs);

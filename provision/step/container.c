@@ -42,9 +42,23 @@ static const char *engine_address(struct dink_step_ctx *ctx, struct json_object 
 
 /* --- image-load ---------------------------------------------------------------------------- */
 
+/*
+ * Something of the image's step. A layer with a block root gets its root filesystem from a disk:
+ * its engine is given the same config over an empty layer, some KiB instead of hundreds of MiB.
+ */
+static char *image_result(struct dink_step_ctx *ctx, struct json_object *params, const char *what)
+{
+	_cleanup_free_ char *key = xasprintf("image:%s", dink_json_str_or(params, "image", ""));
+	bool block_root = dink_json_bool_or(params, "block_root", false);
+	_cleanup_free_ char *field = xasprintf("%s%s", block_root ? "block_root_" : "", what);
+
+	return dink_step_result(ctx, key, field);
+}
+
 static char *describe_load(struct json_object *params)
 {
-	return xasprintf("image %s into %s", dink_json_str_or(params, "image", "?"),
+	return xasprintf("image %s%s into %s", dink_json_str_or(params, "image", "?"),
+			 dink_json_bool_or(params, "block_root", false) ? ":block-root" : "",
 			 dink_json_str_or(params, "engine", "?"));
 }
 
@@ -64,19 +78,19 @@ static int pull_image(struct dink_engine *e, const char *ref, struct dink_err *e
 }
 
 /* Where the engine has that very image already, nothing is sent. */
-static int load_image(struct dink_step_ctx *ctx, struct dink_engine *e, const char *name,
+static int load_image(struct dink_step_ctx *ctx, struct dink_engine *e, struct json_object *params,
 		      struct dink_err *err)
 {
-	_cleanup_free_ char *key = xasprintf("image:%s", name);
-	_cleanup_free_ char *ref = dink_step_result(ctx, key, "ref");
-	_cleanup_free_ char *id = dink_step_result(ctx, key, "id");
-	_cleanup_free_ char *archive = dink_step_result(ctx, key, "archive"), *there = NULL;
+	_cleanup_free_ char *ref = image_result(ctx, params, "ref");
+	_cleanup_free_ char *id = image_result(ctx, params, "id");
+	_cleanup_free_ char *archive = image_result(ctx, params, "archive"), *there = NULL;
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 	int r;
 
 	if (!ref || !id || !archive)
-		return dink_err_set(err, DINK_E_BUG, 0, "image %s is not known yet", name);
+		return dink_err_set(err, DINK_E_BUG, 0, "image %s is not known yet",
+				    dink_json_str_or(params, "image", ""));
 	r = dink_engine_image_id(e, ref, &there, err);
 	if (r < 0)
 		return r;
@@ -101,16 +115,15 @@ static int apply_load(struct dink_step_ctx *ctx, struct json_object *params,
 		return r;
 	if (registry)
 		return pull_image(e, registry, err);
-	return load_image(ctx, e, dink_json_str_or(params, "image", ""), err);
+	return load_image(ctx, e, params, err);
 }
 
 static int check_load(struct dink_step_ctx *ctx, struct json_object *params,
 		      struct json_object *identity, struct dink_err *err)
 {
 	_cleanup_reach_ struct dink_reach reached = {};
-	_cleanup_free_ char *key = xasprintf("image:%s", dink_json_str_or(params, "image", ""));
-	_cleanup_free_ char *id = dink_step_result(ctx, key, "id");
-	_cleanup_free_ char *ref = dink_step_result(ctx, key, "ref"), *there = NULL;
+	_cleanup_free_ char *id = image_result(ctx, params, "id");
+	_cleanup_free_ char *ref = image_result(ctx, params, "ref"), *there = NULL;
 	const char *registry = dink_json_str_or(params, "registry", NULL);
 	struct dink_engine *e = NULL;
 	int r = reach_engine(ctx, dink_json_str_or(params, "engine", ""), &reached, &e, err);
@@ -236,8 +249,7 @@ static int make_body(struct dink_step_ctx *ctx, struct json_object *params,
 		     struct json_object **ret, struct dink_err *err)
 {
 	_cleanup_json_ struct json_object *body = NULL;
-	_cleanup_free_ char *key = xasprintf("image:%s", dink_json_str_or(params, "image", ""));
-	_cleanup_free_ char *ref = dink_step_result(ctx, key, "ref");
+	_cleanup_free_ char *ref = image_result(ctx, params, "ref");
 	const char *registry = dink_json_str_or(params, "registry", NULL);
 	struct json_object *host, *binds = dink_json_get(params, "binds");
 	int r;
