@@ -171,6 +171,30 @@ static void add_limit(const struct collector *c, const char *path, const char *n
 			    path));
 }
 
+static bool in_podman(const struct dink_facts *f, const struct dink_layer *l)
+{
+	return l->parent ? l->parent->daemon == DINK_DAEMON_PODMAN
+			 : f->n_engines > 0 && f->engines[0].kind == DINK_ENGINE_PODMAN;
+}
+
+/*
+ * Docker lets each container use the console device, so that a daemon that has no more than a
+ * Podman container's devices cannot start any: cgroup v1 refuses the rule (v2 asks nobody).
+ * Podman 4.3 takes no rule without a device.
+ */
+static void add_device_rules(const struct collector *c, const struct dink_layer *l,
+			     const char *path)
+{
+	if (l->daemon == DINK_DAEMON_DOCKER && in_podman(c->facts, l) && !in_guest(l) &&
+	    c->facts->cgroup != DINK_CGROUP_V2)
+		add_grant(c->out, DINK_GRANT_DEVICE, "/dev/console rwm",
+			  xasprintf("%s runs a Docker daemon in Podman: what Docker's containers "
+				    "may use, Podman's may not",
+				    path));
+}
+
+enum { PODMAN_NPROC = 32768 };
+
 /*
  * Podman asks for more files and processes by default than can be had where CAP_SYS_RESOURCE is
  * missing; a limit within the hard one is no privilege but a bound.
@@ -178,13 +202,12 @@ static void add_limit(const struct collector *c, const char *path, const char *n
 static void add_rlimits(const struct collector *c, const struct dink_layer *l, const char *path)
 {
 	const struct dink_facts *f = c->facts;
-	bool podman = l->parent ? l->parent->daemon == DINK_DAEMON_PODMAN
-				: f->n_engines > 0 && f->engines[0].kind == DINK_ENGINE_PODMAN;
 
-	if (!podman || in_guest(l) || dink_facts_can(f, CAP_SYS_RESOURCE))
+	if (!in_podman(f, l) || in_guest(l) || dink_facts_can(f, CAP_SYS_RESOURCE))
 		return;
 	add_limit(c, path, "nofile", f->nofile_hard);
-	add_limit(c, path, "nproc", f->nproc_hard);
+	/* its service lowers its own to this (4.3), whatever it was given */
+	add_limit(c, path, "nproc", f->nproc_hard < PODMAN_NPROC ? f->nproc_hard : PODMAN_NPROC);
 }
 
 static int compare_grants(const void *a, const void *b)
@@ -310,6 +333,7 @@ int dink_privileges_of(const struct dink_scenario *s _unused_, const struct dink
 	int r = 0;
 
 	collect(&c, layer, path, false);
+	add_device_rules(&c, layer, path);
 	add_rlimits(&c, layer, path);
 	if (p->n_grants)
 		qsort(p->grants, p->n_grants, sizeof(*p->grants), compare_grants);

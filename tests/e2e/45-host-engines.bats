@@ -87,6 +87,30 @@ stop_daemon() {
 	while [ -d "/proc/$pid" ]; do sleep 0.1; done
 }
 
+# The service, its containers' processes, and the mounts of its storage.
+start_podman() {
+	local dir=$T/podman
+	mkdir -p "$dir"
+	printf '[engine]\ncgroup_manager = "cgroupfs"\nruntime = "runc"\nevents_logger = "file"\n' \
+		>"$dir/containers.conf"
+	CONTAINERS_CONF=$dir/containers.conf podman --root "$dir/root" --runroot "$dir/runroot" \
+		system service --time=0 "unix://$dir/sock" >"$dir/log" 2>&1 3>&- &
+	echo $! >"$T/podman.pid"
+	answers "$dir/sock"
+}
+
+stop_podman() {
+	local p
+	docker -H "unix://$T/podman/sock" ps -aq | xargs -r docker -H "unix://$T/podman/sock" rm -f
+	kill "$(cat "$T/podman.pid")"
+	wait "$(cat "$T/podman.pid")" || [ $? -ge 128 ]
+	rm "$T/podman.pid"
+	# podman's own bind mount of its storage goes with MNT_DETACH, and what is in it
+	for p in $(awk -v d="$T/podman" 'index($5, d) == 1 {print $5}' /proc/self/mountinfo | sort -u -r); do
+		while grep -q " $p " /proc/self/mountinfo; do umount "$p"; done
+	done
+}
+
 # Everything in an engine but images: the user's own things, and nothing else.
 contents() {
 	docker -H "unix://$1" ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.State}}'
@@ -161,4 +185,51 @@ whole_life() {
 	whole_life /run/docker.sock
 	stop_daemon "$T/usual.pid"
 	[ ! -e /run/docker.sock ]
+}
+
+@test "on Podman's service, with the limits and the one device that Docker in Podman takes" {
+	command -v podman >/dev/null || skip "needs podman"
+	start_podman
+	export DOCKER_HOST=unix://$T/podman/sock
+	docker load -q -i "$T/tiny.tar"
+	docker run -d --name mine --network host --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 \
+		-v mine:/data tiny:1 busybox sleep 100000
+	run -0 "$dink" plan -q "$scenario"
+	[[ $output == *"podman "*" answers at $T/podman/sock"* ]]
+	[[ $output == *"device      /dev/console rwm"* ]]
+	whole_life "$T/podman/sock"
+	run -0 "$dink" plan -q scenarios/vm.yaml
+	[[ $output == *"the engine at $T/podman/sock has no runtime named dink-vm"* ]]
+	stop_podman
+}
+
+# As a user who is in no group and has no capability; $HOME is hers.
+as_user() {
+	env -u DINK_STATE_DIR -u DINK_RUN_DIR -u DOCKER_HOST -u XDG_RUNTIME_DIR HOME="$T/home" \
+		setpriv --reuid 4321 --regid 4321 --clear-groups --inh-caps=-all "$@"
+}
+
+@test "an ordinary user can validate, plan for a host, judge this one, make disks, check kernels" {
+	mkdir -p "$T/home"
+	chown 4321:4321 "$T/home"
+	chmod o+x "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/file" "$T"
+	run -0 as_user "$dink" validate -q scenarios/docker-in-kata.yaml
+	run -0 as_user "$dink" plan -q --facts tests/hosts/debian12-tcg.json scenarios/docker-in-kata.yaml
+	run -0 as_user "$dink" doctor -q
+	[[ $output == *"uid 4321 is not root"* ]]
+	run -4 as_user "$dink" doctor -q "$scenario"
+	[[ $output == *"[FAIL] user"* ]]
+	run -0 as_user "$dink" disk create -q --size 200MiB --filesystem btrfs "$T/home/d.img"
+	[ "$(stat -c %u "$T/home/d.img")" = 4321 ]
+	run -0 as_user "$dink" kernel list
+	config=$(find "${DINK_CACHE_DIR:-/var/cache/dink}/kernels" -name config | head -n 1)
+	run -0 as_user "$dink" kernel check "$config" containers
+}
+
+@test "where nothing works without root, up says what is missing and leaves nothing" {
+	run -4 as_user "$dink" up -q "$scenario"
+	echo "$output"
+	[[ $output == *"hint: "* ]]
+	[[ $output == *"root"* ]]
+	[ -z "$(find "$T/home" -path '*instances/*')" ]
 }
