@@ -102,7 +102,6 @@ static char *find_kernel(void)
 
 	dink_strv_addf(&patterns, "%s/kernels/*/vmlinux", dink_cache_dir());
 	dink_strv_addf(&patterns, "%s/guest/vmlinux", dink_program_dir());
-	dink_strv_addf(&patterns, "%s/dev-kernel/vmlinux", dink_cache_dir());
 	dink_strv_add(&patterns, "/boot/vmlinuz-*");
 	for (size_t i = 0; i < patterns.n; i++) {
 		_cleanup_free_ char *found = first_match(patterns.v[i]);

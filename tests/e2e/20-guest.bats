@@ -23,7 +23,7 @@ best() {
 }
 
 @test "the agent serves a container in a guest" {
-	kernel=$(best %T@ "$CACHE"/kernels/*/vmlinux "$CACHE"/dev-kernel/vmlinux)
+	kernel=$(best %T@ "$CACHE"/kernels/*/vmlinux)
 	root=$(best -%s "$CACHE"/images/*/root.erofs)
 	need "a guest kernel in $CACHE (make one: build/dink kernel build)" "$kernel"
 	need "an EROFS root in $CACHE/images (make one: build/dink image build debian)" "$root"

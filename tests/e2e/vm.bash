@@ -19,7 +19,7 @@ vm_prepare() {
 	T=$(mktemp -d "/tmp/dink-vm-test.XXXXXX")
 	export T
 	local cache=${DINK_CACHE_DIR:-/var/cache/dink} kernel
-	kernel=$(find "$cache"/kernels "$cache"/dev-kernel -name vmlinux -printf '%T@ %p\n' 2>/dev/null |
+	kernel=$(find "$cache"/kernels -name vmlinux -printf '%T@ %p\n' 2>/dev/null |
 		sort -rn | head -n 1 | cut -d' ' -f2-)
 	need "a guest kernel in $cache (make one: build/dink kernel build)" test -n "$kernel"
 	need "busybox (apt-get install busybox-static)" test -x /bin/busybox
