@@ -105,6 +105,71 @@ need_root() {
 	[ -z "$output" ]
 }
 
+@test "two builds give one id, whatever the folder, the user and the temporary folder" {
+	need_root
+	[ -x /usr/bin/newuidmap ] || skip "needs uidmap"
+	mkdir -m 1777 tmp
+	first=$("$dink" image build debian --json 2>/dev/null)
+	# as a user of no rights with a private home, by the ids that /etc/subuid gives
+	user=dinkbats$$
+	useradd --create-home --home-dir "$BATS_TEST_TMPDIR/home" --shell /bin/sh "$user"
+	chmod 700 home
+	chmod o+x "$BATS_RUN_TMPDIR" "${BATS_TEST_TMPDIR%/*}" "$BATS_TEST_TMPDIR"
+	install -m 755 "$dink" tmp/dink
+	status=0
+	runuser -u "$user" -- env -i HOME="$PWD/home" PATH="$PATH" XDG_CACHE_HOME="$PWD/home/cache" \
+		TMPDIR="$PWD/tmp" DINK_DATA_DIR="$top" "$PWD/tmp/dink" image build debian --json \
+		>second 2>why || status=$?
+	left=$(find home/cache -mindepth 1 -name '.*' ! -name '.*.lock')
+	userdel "$user"
+	cat why
+	[ "$status" -eq 0 ]
+	[ "$(jq -r '.[0].id' second)" = "$(jq -r '.[0].id' <<<"$first")" ]
+	cmp "$(jq -r '.[0].erofs' second)" "$(jq -r '.[0].erofs' <<<"$first")"
+	[ -z "$left" ]
+}
+
+@test "a damaged or incomplete cache entry is noticed and built again" {
+	need_root
+	# a mirror that is not there: what tries to build fails, and so tells that it tried
+	whole=$(dirname "$("$dink" image build debian --json 2>/dev/null | jq -r '.[0].archive')")
+	copy=$PWD/cache/images/${whole##*/}
+	export DINK_CACHE_DIR=$PWD/cache
+	export http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9
+	for harm in "rm $copy/image.tar" "truncate -s -1 $copy/root.erofs" "rm $copy/manifest.json" \
+		"truncate -s 0 $copy/manifest.json" "dd if=/dev/urandom of=$copy/root.erofs bs=4k count=1 seek=99 conv=notrunc"; do
+		rm -rf cache
+		mkdir -p cache/images
+		cp -a --reflink=auto "$whole" cache/images/
+		# shellcheck disable=SC2086 # a command and its words
+		$harm
+		run -5 --separate-stderr "$dink" image build debian
+		[[ $stderr == *"damaged"* ]]
+		[ ! -e "$copy" ]
+	done
+	# copied without its time stamps it is looked at closer, and found whole
+	rm -rf cache
+	mkdir -p cache/images
+	cp -a --reflink=auto "$whole" cache/images/
+	touch "$copy"/*
+	run -0 --separate-stderr "$dink" image build debian
+	[ "$(stat -c %Y "$copy/image.tar")" = 1735689600 ]
+}
+
+@test "a disk that is full is said so, and nothing is left on it" {
+	need_root
+	mkdir cache
+	mount -t tmpfs -o size=48m tmpfs cache
+	export DINK_CACHE_DIR=$PWD/cache
+	run --separate-stderr "$dink" image build debian
+	left=$(find cache/images -mindepth 1 ! -name '.*.lock')
+	umount cache
+	[ "$status" -eq 4 ]
+	[[ $stderr == *"No space left on device"* ]]
+	[[ $stderr == *"DINK_CACHE_DIR"* ]]
+	[ -z "$left" ]
+}
+
 @test "layer-init says what is missing instead of going on" {
 	need_root
 	init=$top/images/docker-host/files/usr/local/sbin/layer-init
