@@ -16,6 +16,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -182,6 +183,22 @@ static void probe_firewall(const char *program, int namespace, struct dink_usabl
 			       err.msg ? err.msg : strerror(-r));
 }
 
+/* Whether /etc/subuid gives the user a range, by name or number: an image's files need owners. */
+static bool has_subordinate_ids(const char *file)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_free_ char *text = NULL, *number = xasprintf("%u:", getuid());
+	const struct passwd *pw = getpwuid(getuid());
+	_cleanup_free_ char *name = xasprintf("%s:", pw ? pw->pw_name : "");
+
+	if (dink_file_read(file, 1 << 20, &text, NULL, &ignored) < 0)
+		return false;
+	for (const char *line = text; line[0]; line += strcspn(line, "\n"), line += line[0] != 0)
+		if (dink_starts_with(line, number) || (pw && dink_starts_with(line, name)))
+			return true;
+	return false;
+}
+
 static void probe_user_namespaces(struct dink_usable *u)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
@@ -191,6 +208,10 @@ static void probe_user_namespaces(struct dink_usable *u)
 	cmd.timeout_ms = 5000;
 	if (dink_cmd_run(&cmd, &err) < 0)
 		return dink_usable_no(u, "%s", err.msg);
+	if (getuid() != 0 &&
+	    (!has_subordinate_ids("/etc/subuid") || !has_subordinate_ids("/etc/subgid")))
+		return dink_usable_no(u, "uid %u has no range in /etc/subuid and /etc/subgid",
+				      getuid());
 	dink_usable_yes(u);
 }
 

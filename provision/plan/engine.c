@@ -5,6 +5,7 @@
  * The user's own engine is taken as it is and never reconfigured; where it lacks a runtime that
  * the scenario names, a private one is started instead (as root).
  */
+#include "provision/plan/host_check.h"
 #include "provision/plan/internal.h"
 
 #include <stdlib.h>
@@ -58,6 +59,14 @@ static int choose_private(struct dink_plan *p, const struct dink_facts *f, char 
 		p->engine_reason = xasprintf(
 			"%s; dink starts a dockerd of its own and stops it again", reason);
 		return 0;
+	}
+	if (f->uid != 0 && has_tool(f, "podman") && !f->user_namespaces.ok) {
+		dink_err_set(err, DINK_E_HOST, 0,
+			     "no container engine for the first layer: %s, a private dockerd needs "
+			     "root, and rootless Podman needs user namespaces: %s",
+			     reason, f->user_namespaces.why);
+		return dink_err_hint(err, "run dink as root, or: %s",
+				     dink_mend_user_namespaces(f->user_namespaces.why));
 	}
 	if (f->uid != 0 && has_tool(f, "podman")) {
 		p->engine = DINK_HOST_ENGINE_PRIVATE_PODMAN;

@@ -369,10 +369,17 @@ static void check_tools(struct dink_checks *c, const struct dink_facts *f, const
 	     "apt-get install libguestfs-tools");
 }
 
+const char *dink_mend_user_namespaces(const char *why)
+{
+	if (why && strstr(why, "/etc/subuid"))
+		return "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER";
+	return "sysctl -w kernel.unprivileged_userns_clone=1";
+}
+
 static void check_rest(struct dink_checks *c, const struct dink_facts *f)
 {
 	usable(c, "user namespaces", &f->user_namespaces, false, "usable", "rootless engines",
-	       "sysctl -w kernel.unprivileged_userns_clone=1");
+	       dink_mend_user_namespaces(f->user_namespaces.why));
 	if (f->apparmor || f->selinux)
 		ok(c, "security module",
 		   xasprintf("%s: daemon layers are freed from the engine's profile, which denies "

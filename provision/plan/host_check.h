@@ -28,6 +28,8 @@ struct dink_checks {
 void dink_check_host(const struct dink_facts *f, const struct dink_scenario *s,
 		     struct dink_checks *ret);
 void dink_checks_clear(struct dink_checks *c);
+/* dink_mend_user_namespaces() - the command that mends it, from why it is not usable */
+const char *dink_mend_user_namespaces(const char *why);
 /* dink_checks_refuse() - the first failure as DINK_E_HOST, with what mends it; 0 if none failed */
 int dink_checks_refuse(const struct dink_checks *c, const char *scenario,
 		       struct dink_err *err) _must_check_;

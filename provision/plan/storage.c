@@ -132,7 +132,8 @@ static int check_host_mounts(const struct dink_plan *p, const struct dink_plan_l
 			"usable: %s",
 			l->path, p->disks[l->disks[0].disk].name,
 			f->loop.why ? f->loop.why : "not probed");
-		return dink_err_hint(err, "modprobe loop, or make the layer a VM (runtime: kata)");
+		return dink_err_hint(err, "%s, or make the layer a VM (runtime: kata)",
+				     f->uid == 0 ? "modprobe loop" : "run dink as root");
 	}
 	for (size_t i = 0; i < l->n_disks; i++) {
 		const struct dink_plan_disk *d = &p->disks[l->disks[i].disk];

@@ -102,6 +102,8 @@ start_podman() {
 stop_podman() {
 	local p
 	docker -H "unix://$T/podman/sock" ps -aq | xargs -r docker -H "unix://$T/podman/sock" rm -f
+	# of each exec a conmon stays for five minutes, as podman's client would want its exit code
+	for p in $(pgrep -f "^/usr/bin/conmon .*$T/podman"); do kill "$p"; done
 	kill "$(cat "$T/podman.pid")"
 	wait "$(cat "$T/podman.pid")" || [ $? -ge 128 ]
 	rm "$T/podman.pid"
@@ -223,7 +225,7 @@ as_user() {
 	[ "$(stat -c %u "$T/home/d.img")" = 4321 ]
 	run -0 as_user "$dink" kernel list
 	config=$(find "${DINK_CACHE_DIR:-/var/cache/dink}/kernels" -name config | head -n 1)
-	run -0 as_user "$dink" kernel check "$config" containers
+	run -0 as_user "$dink" kernel check "$config" --features containers
 }
 
 @test "where nothing works without root, up says what is missing and leaves nothing" {
@@ -231,5 +233,12 @@ as_user() {
 	echo "$output"
 	[[ $output == *"hint: "* ]]
 	[[ $output == *"root"* ]]
+	[ -z "$(find "$T/home" -path '*instances/*')" ]
+	# without a disk that the host mounts: it is the engine that is missing
+	printf 'dink: 1\nname: plain\nlayers:\n  a: {image: debian, command: [sleep, infinity]}\n' >"$T/plain.yaml"
+	run -4 as_user "$dink" up -q "$T/plain.yaml"
+	echo "$output"
+	[[ $output == *"no container engine for the first layer: no engine answers on this host"* ]]
+	[[ $output == *"uid 4321 has no range in /etc/subuid"*"hint: run dink as root, or: usermod --add-subuids"* ]]
 	[ -z "$(find "$T/home" -path '*instances/*')" ]
 }
