@@ -142,11 +142,7 @@ static int run_steps(const struct up_opts *o, const struct dink_scenario *s,
 	if (r == 0)
 		r = dink_steps_run(ctx, &steps, err);
 	steps_view_end(view);
-	if (r == 0)
-		return 0;
-	if (err->code == DINK_E_BUSY)
-		return r; /* another version is up: nothing was done, nothing is undone */
-	return undo_failed(ctx, o, view, err);
+	return r == 0 ? 0 : undo_failed(ctx, o, view, err);
 }
 
 static void print_ways_in(const struct dink_instance *i, const char *deepest)

@@ -155,6 +155,18 @@ static bool is_running(const struct record *rec)
 	return rec->pid.pid > 0 && STREQ(boot_id, rec->boot_id) && dink_pid_alive(&rec->pid);
 }
 
+/* What a crash in the middle of writing one of our files leaves beside it. */
+static void remove_temporary(const struct dink_private_paths *p)
+{
+	_cleanup_closedir_ DIR *dir = opendir(p->state);
+	struct dirent *d;
+
+	while (dir && (d = readdir(dir)))
+		if (dink_starts_with(d->d_name, "engine.json.") ||
+		    dink_starts_with(d->d_name, "daemon.json."))
+			(void)unlinkat(dirfd(dir), d->d_name, 0);
+}
+
 /* Stops what runs (or was killed), removes all but the data. */
 static int take_down(const struct dink_private_paths *p, struct record *rec, struct dink_err *err)
 {
@@ -165,6 +177,7 @@ static int take_down(const struct dink_private_paths *p, struct record *rec, str
 		r = dink_pid_end(&rec->pid, STOP_GRACE_MS, err);
 	while (r >= 0 && dink_private_find(p, &stray) == 1)
 		r = dink_pid_end(&stray, STOP_GRACE_MS, err);
+	remove_temporary(p);
 	if (dink_private_net_is_taken(&rec->net))
 		rec->cgroup[0] = rec->net.bridge[0] = '\0';
 	if (r >= 0)
@@ -530,6 +543,16 @@ static bool is_plain_name(const char *name)
 	return name[0] && name[0] != '.' && !strchr(name, '/') && strlen(name) < 200;
 }
 
+/* In one go: a temporary file left by a crash would be a user that never leaves. */
+static int make_note(const char *path, struct dink_err *err)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "create %s", path);
+	return 0;
+}
+
 int dink_private_engine_use(const char *user, const char *dink_vm, char **ret_socket,
 			    const struct dink_progress *progress, struct dink_err *err)
 {
@@ -547,7 +570,7 @@ int dink_private_engine_use(const char *user, const char *dink_vm, char **ret_so
 		r = dink_lock(p.lock, true, &lock, err);
 	/* noted before the start: a crash in between leaves a user that its instance releases */
 	if (r >= 0)
-		r = dink_file_write(note, "", 0, 0600, err);
+		r = make_note(note, err);
 	if (r < 0)
 		return r;
 	r = ensure_running(&p, dink_vm, progress, err);

@@ -2,6 +2,7 @@
 /* Steps inside engines: load an image, create and start a container, wait for its daemon. */
 #include "images/images.h"
 #include "provision/base/file.h"
+#include "provision/base/log.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
 #include "provision/engine/engine.h"
@@ -327,20 +328,30 @@ static int apply_container(struct dink_step_ctx *ctx, struct json_object *params
 	return 0;
 }
 
+/*
+ * 0 only where the container is known not to run: what cannot be asked is an error, since a "no"
+ * has it removed.
+ */
 static int check_container(struct dink_step_ctx *ctx, struct json_object *params,
 			   struct json_object *identity, struct dink_err *err)
 {
-	_cleanup_(dink_err_clear) struct dink_err quiet = {};
 	_cleanup_reach_ struct dink_reach reached = {};
 	_cleanup_json_ struct json_object *info = NULL;
 	struct dink_engine *e = NULL;
 	const char *id = dink_json_str_or(identity, "id", NULL);
+	int r;
 
-	(void)err;
-	if (!id || reach_engine(ctx, engine_address(ctx, params), &reached, &e, &quiet) < 0)
+	if (!id)
 		return 0;
-	if (dink_engine_inspect(e, id, &info, &quiet) < 0)
+	r = reach_engine(ctx, engine_address(ctx, params), &reached, &e, err);
+	if (r == 0)
+		r = dink_engine_inspect(e, id, &info, err);
+	if (r == -ESRCH || r == -ENOENT) {
+		dink_err_clear(err);
 		return 0;
+	}
+	if (r < 0)
+		return r;
 	return dink_json_bool_or(info, "State.Running", false) && is_ours(info, params);
 }
 
@@ -378,15 +389,26 @@ static int remove_container(struct dink_engine *e, struct json_object *params,
 	return stop_only ? 0 : dink_engine_remove(e, id, err);
 }
 
-static bool private_is_gone(struct dink_step_ctx *ctx)
+/*
+ * A private engine that was killed is started again, so that its store forgets the container; what
+ * ran of it is swept by that. False if it cannot be: then nothing runs of the container, at least.
+ */
+static bool revive_private(struct dink_step_ctx *ctx)
 {
+	_cleanup_(dink_err_clear) struct dink_err why = {};
 	const struct dink_record *rec = dink_journal_live(dink_step_journal(ctx), "engine");
 	_cleanup_free_ char *socket = NULL;
 
-	if (rec && dink_json_str_or(rec->params, "socket", NULL))
-		return false;
+	if (!rec || dink_json_str_or(rec->params, "socket", NULL))
+		return rec != NULL; /* not ours to start */
 	socket = dink_private_engine_socket();
-	return !socket;
+	if (socket)
+		return true;
+	if (dink_private_engine_use(dink_step_instance(ctx), NULL, &socket, dink_step_progress(ctx),
+				    &why) == 0)
+		return true;
+	dink_debug("step", "the private engine does not come back: %s", why.msg);
+	return false;
 }
 
 static int undo_container(struct dink_step_ctx *ctx, struct json_object *params,
@@ -401,9 +423,8 @@ static int undo_container(struct dink_step_ctx *ctx, struct json_object *params,
 
 	if (outer_ends && !dink_json_bool_or(params, "good_order", false))
 		return 0;
-	/* Where the engine around it is gone, so is the container. The private engine's release
-	 * sweeps what a killed one left; a found engine that does not answer is an error. */
-	if (!parent && private_is_gone(ctx))
+	/* Where the engine around it is gone, so is the container. */
+	if (!parent && !revive_private(ctx))
 		return 0;
 	if (reach_engine(ctx, engine_address(ctx, params), &reached, &e, &quiet) < 0)
 		return 0;

@@ -12,6 +12,8 @@
 #include <poll.h>
 #include <sys/stat.h>
 
+enum { ENGINE_ANSWER_MS = 20000 };
+
 static const struct dink_step_kind *registered[8];
 static size_t n_registered;
 
@@ -75,12 +77,17 @@ static int check_engine(struct dink_step_ctx *ctx, struct json_object *params,
 	const char *socket = dink_json_str_or(identity, "socket", NULL);
 
 	(void)ctx;
-	(void)params;
 	(void)err;
 	if (!socket)
 		return 0;
+	if (!dink_json_str_or(params, "socket", NULL)) {
+		_cleanup_free_ char *own = dink_private_engine_socket();
+
+		if (!own || !STREQ(own, socket))
+			return 0;
+	}
 	e = dink_engine_new(host, socket);
-	return dink_engine_wait_ready(e, 3000, &quiet) == 0;
+	return dink_engine_wait_ready(e, ENGINE_ANSWER_MS, &quiet) == 0;
 }
 
 static int undo_engine(struct dink_step_ctx *ctx, struct json_object *params,
@@ -114,18 +121,28 @@ static int check_disk(struct dink_step_ctx *ctx, struct json_object *params,
 {
 	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
 	const char *file = dink_json_str_or(params, "file", "");
+	const char *want = dink_json_str_or(params, "filesystem", "");
 	int r;
 
-	(void)ctx;
 	(void)identity;
 	if (!dink_exists(file))
 		return 0;
 	r = dink_disk_probe(file, &p, err);
 	if (r < 0)
 		return r;
-	return p.type && STREQ(p.type, dink_json_str_or(params, "filesystem", ""));
+	if (p.type && STREQ(p.type, want))
+		return 1;
+	dink_err_set(err, DINK_E_BUSY, 0, "disk %s carries %s, and the scenario asks for %s: %s",
+		     dink_json_str_or(params, "name", "?"), p.type ? p.type : "no filesystem", want,
+		     file);
+	return dink_err_hint(err, "dink down --volumes %s removes it with its data",
+			     dink_step_instance(ctx));
 }
 
+/*
+ * A file that is there already (its journal was lost, or it was put there) is used if it carries
+ * what is asked. It is not ours to remove then but by --volumes: the identity says so.
+ */
 static int apply_disk(struct dink_step_ctx *ctx, struct json_object *params,
 		      struct json_object **ret, struct dink_err *err)
 {
@@ -137,32 +154,70 @@ static int apply_disk(struct dink_step_ctx *ctx, struct json_object *params,
 		.compression = dink_json_str_or(params, "compression", NULL),
 	};
 	_cleanup_free_ char *dir = xasprintf("%s/disks", dink_step_dir(ctx));
-	int r = dink_mkdir_p(dir, 0700, err);
+	int r = dink_mkdir_p(dir, 0700, err), there;
 
-	(void)ret;
 	if (r < 0)
 		return r;
-	r = dink_disk_create(file, &make, err);
-	return r < 0 ? r : 0;
+	there = check_disk(ctx, params, NULL, err);
+	if (there == 0)
+		r = dink_disk_create(file, &make, err);
+	if (there < 0 || r < 0)
+		return there < 0 ? there : r;
+	*ret = dink_json_new();
+	dink_json_set_bool(*ret, "made", there == 0);
+	return 0;
 }
 
-static int undo_disk(struct dink_step_ctx *ctx, struct json_object *params,
-		     struct json_object *identity, struct dink_err *err)
+/* The journal is a file: it must not make us remove one that is none of the instance's. */
+static int check_place(struct dink_step_ctx *ctx, const char *file, struct dink_err *err)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/disks/", dink_step_dir(ctx));
+
+	if (dink_starts_with(file, dir) && !strchr(file + strlen(dir), '/'))
+		return 0;
+	return dink_err_set(err, DINK_E_STATE, 0, "disk %s is not in the instance's folder", file);
+}
+
+static int tidy_disk(struct dink_step_ctx *ctx, struct json_object *params, struct dink_err *err)
 {
 	const char *file = dink_json_str_or(params, "file", "");
 	_cleanup_free_ char *partial = xasprintf("%s.partial", file);
 	_cleanup_free_ char *dir = xasprintf("%s/disks", dink_step_dir(ctx));
+	int r = check_place(ctx, file, err);
 
-	(void)identity;
-	/* The journal is a file: it must not make us remove one that is none of the instance's. */
-	if (!dink_starts_with(file, dir) || strstr(file, "/../"))
-		return dink_err_set(err, DINK_E_STATE, 0, "disk %s is not in the instance's folder",
-				    file);
-	if ((unlink(file) < 0 && errno != ENOENT) || (unlink(partial) < 0 && errno != ENOENT))
-		return dink_err_set(err, DINK_E_HOST, errno, "remove disk %s", file);
+	if (r < 0)
+		return r;
+	if (unlink(partial) < 0 && errno != ENOENT)
+		return dink_err_set(err, DINK_E_HOST, errno, "remove %s", partial);
 	if (rmdir(dir) < 0 && errno != ENOTEMPTY && errno != ENOENT && errno != EEXIST)
 		return dink_err_set(err, DINK_E_HOST, errno, "remove %s", dir);
 	return 0;
+}
+
+static int remove_disk(struct dink_step_ctx *ctx, struct json_object *params, struct dink_err *err)
+{
+	const char *file = dink_json_str_or(params, "file", "");
+	int r = check_place(ctx, file, err);
+
+	if (r == 0 && unlink(file) < 0 && errno != ENOENT)
+		r = dink_err_set(err, DINK_E_HOST, errno, "remove disk %s", file);
+	return r < 0 ? r : tidy_disk(ctx, params, err);
+}
+
+/* Without an identity it is not known whether the file was there before: it is data then. */
+static int undo_disk(struct dink_step_ctx *ctx, struct json_object *params,
+		     struct json_object *identity, struct dink_err *err)
+{
+	if (dink_step_takes_data(ctx) || dink_json_bool_or(identity, "made", false))
+		return remove_disk(ctx, params, err);
+	return tidy_disk(ctx, params, err);
+}
+
+static int undo_scratch(struct dink_step_ctx *ctx, struct json_object *params,
+			struct json_object *identity, struct dink_err *err)
+{
+	(void)identity;
+	return remove_disk(ctx, params, err);
 }
 
 const struct dink_step_kind dink_kind_disk_file = {
@@ -171,6 +226,7 @@ const struct dink_step_kind dink_kind_disk_file = {
 	.apply = apply_disk,
 	.check = check_disk,
 	.undo = undo_disk,
+	.tidy = tidy_disk,
 	.keeps_data = true,
 };
 
@@ -179,7 +235,7 @@ const struct dink_step_kind dink_kind_scratch = {
 	.describe = describe_disk,
 	.apply = apply_disk,
 	.check = check_disk,
-	.undo = undo_disk,
+	.undo = undo_scratch,
 };
 
 /* --- loop-mount ---------------------------------------------------------------------------- */

@@ -71,9 +71,14 @@ static int rewrite_journal(struct dink_step_ctx *ctx, size_t *ret_kept, struct d
 	r = dink_journal_open(partial, &fresh, err);
 	for (size_t i = 0; r == 0 && i < old->n_records; i++) {
 		struct dink_record *from = old->records[i], *to;
+		const struct dink_step_kind *kind = dink_step_kind_find(from->kind);
 
 		if (from->undone)
 			continue;
+		if (kind && kind->tidy)
+			r = kind->tidy(ctx, from->params, err);
+		if (r < 0)
+			break;
 		r = dink_journal_intent(fresh, from->key, from->kind, from->params, &to, err);
 		if (r == 0 && from->done)
 			r = dink_journal_done(fresh, to, from->identity, from->ms, err);
@@ -85,21 +90,43 @@ static int rewrite_journal(struct dink_step_ctx *ctx, size_t *ret_kept, struct d
 	return r;
 }
 
+/* Disks that no record tells of are not ours to remove: dink gc lists them. */
+static int remove_folder(struct dink_step_ctx *ctx, struct dink_err *err)
+{
+	_cleanup_free_ char *disks = xasprintf("%s/disks", ctx->dir);
+
+	if (rmdir(disks) < 0 && errno != ENOENT)
+		return dink_rm_rf(ctx->journal->path, err);
+	return dink_rm_rf(ctx->dir, err);
+}
+
+/* Of a run: scenario.yaml, plan.json, seccomp, mounts, and what a crash left beside them. */
+static int remove_run_files(struct dink_step_ctx *ctx, struct dink_err *err)
+{
+	_cleanup_closedir_ DIR *d = opendir(ctx->dir);
+	struct dirent *e;
+	int r = 0;
+
+	while (r == 0 && d && (e = readdir(d))) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", ctx->dir, e->d_name);
+
+		if (!STREQ(e->d_name, ".") && !STREQ(e->d_name, "..") &&
+		    !STREQ(e->d_name, "journal") && !STREQ(e->d_name, "disks"))
+			r = dink_rm_rf(path, err);
+	}
+	return r;
+}
+
 /* An instance that is down keeps its disks and what names them; one without is gone altogether. */
 static int tidy(struct dink_step_ctx *ctx, struct dink_err *err)
 {
-	static const char *const of_a_run[] = {"scenario.yaml", "plan.json", "seccomp", "mounts"};
 	size_t kept;
 	int r = rewrite_journal(ctx, &kept, err);
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(of_a_run); i++) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", ctx->dir, of_a_run[i]);
-
-		if (dink_exists(path))
-			r = dink_rm_rf(path, err);
-	}
+	if (r == 0)
+		r = remove_run_files(ctx, err);
 	if (r == 0 && kept == 0)
-		r = dink_rm_rf(ctx->dir, err);
+		r = remove_folder(ctx, err);
 	if (r == 0 && dink_exists(ctx->run_dir))
 		r = dink_rm_rf(ctx->run_dir, err);
 	return r;

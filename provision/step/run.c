@@ -133,8 +133,13 @@ static int apply_step(struct dink_step_ctx *ctx, const struct dink_step *s, size
 		r = inject_fault(ctx, number, "before", err);
 	if (r == 0)
 		r = s->kind->apply(ctx, s->params, &identity, err);
-	if (r >= 0)
+	if (r >= 0) {
+		/* from here on this process undoes it by identity, journal or not */
+		pthread_mutex_lock(&ctx->lock);
+		rec->identity = json_object_get(identity);
+		pthread_mutex_unlock(&ctx->lock);
 		r = inject_fault(ctx, number, "after", err);
+	}
 	if (r >= 0)
 		r = record_done(ctx, rec, identity, begun, err);
 	if (r >= 0)
@@ -146,7 +151,6 @@ static int apply_step(struct dink_step_ctx *ctx, const struct dink_step *s, size
 static int do_step(struct dink_step_ctx *ctx, const struct dink_step *s, struct step_worker *w,
 		   struct dink_err *err)
 {
-	_cleanup_(dink_err_clear) struct dink_err why = {};
 	uint64_t begun = dink_now_ms();
 	struct dink_record *rec;
 	int r;
@@ -154,7 +158,13 @@ static int do_step(struct dink_step_ctx *ctx, const struct dink_step *s, struct 
 	pthread_mutex_lock(&ctx->lock);
 	rec = dink_journal_live(ctx->journal, s->key);
 	pthread_mutex_unlock(&ctx->lock);
-	if (rec && check_record(ctx, s, rec, &why) == 1) {
+	r = rec ? check_record(ctx, s, rec, err) : 0;
+	if (r < 0)
+		return r;
+	/* A question that a signal cut short is no "no": nothing is removed for it. */
+	if (r == 0 && rec && dink_interrupted())
+		return dink_err_set(err, DINK_E_INTR, EINTR, "interrupted");
+	if (r == 1) {
 		say(w, DINK_STEP_THERE, (int64_t)(dink_now_ms() - begun));
 		return 0;
 	}
@@ -334,6 +344,11 @@ static bool is_to_be_undone(const struct dink_step_ctx *ctx, const struct dink_r
 	if (rec->undone || (ctx->fresh_only && !rec->fresh))
 		return false;
 	return ctx->volumes || ctx->fresh_only || !(kind && kind->keeps_data);
+}
+
+bool dink_step_takes_data(const struct dink_step_ctx *ctx)
+{
+	return ctx->volumes;
 }
 
 bool dink_step_is_ending(struct dink_step_ctx *ctx, const char *key)

@@ -58,6 +58,8 @@ struct dink_step_kind {
 	int (*undo)(struct dink_step_ctx *ctx, struct json_object *params,
 		    struct json_object *identity, struct dink_err *err);
 	bool keeps_data; /* undone only by down --volumes (disk files) */
+	/* tidy() - of data that is kept: remove what a crash left half made; may be NULL */
+	int (*tidy)(struct dink_step_ctx *ctx, struct json_object *params, struct dink_err *err);
 };
 
 /* dink_step_kind_register() - a kind that is not in the table (tests have such); before any run */
@@ -98,7 +100,8 @@ struct dink_record {
 	char *key;
 	char *kind;
 	struct json_object *params;
-	struct json_object *identity; /* NULL while only intended, or if the step has none */
+	struct json_object *identity; /* NULL while only intended, or if the step has none; known to
+				       * this process from apply on */
 	bool done, undone;
 	bool fresh; /* written by this process */
 	int64_t ms;
@@ -208,5 +211,7 @@ const struct dink_progress *dink_step_progress(struct dink_step_ctx *ctx);
 char *dink_step_result(struct dink_step_ctx *ctx, const char *key, const char *member);
 /* dink_step_journal() - look-ups by dink_journal_live() may run while other steps write */
 const struct dink_journal *dink_step_journal(const struct dink_step_ctx *ctx);
+/* dink_step_takes_data() - in undo: whether kept data is to go, too */
+bool dink_step_takes_data(const struct dink_step_ctx *ctx);
 /* dink_step_is_ending() - in undo: whether that key's record is being undone in this run too */
 bool dink_step_is_ending(struct dink_step_ctx *ctx, const char *key);

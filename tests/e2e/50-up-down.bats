@@ -3,33 +3,27 @@
 # up, status, down, gc on the real thing: a layer with its own dockerd on a btrfs disk, a container
 # in it. Needs root, dockerd, loop devices, btrfs. Each test leaves nothing.
 
+# shellcheck disable=SC2154 # set by up_setup
+# shellcheck disable=SC2030,SC2031 # each test has its own environment
 bats_require_minimum_version 1.5.0
 
+load up
+
 setup() {
-	cd "$BATS_TEST_DIRNAME/../.." || return
-	dink=$PWD/build/dink
-	scenario=$PWD/scenarios/docker-in-docker.yaml
-	name=docker-in-docker
-	[ "$(id -u)" -eq 0 ] || skip "needs root"
-	command -v dockerd >/dev/null || skip "needs dockerd"
-	export NO_COLOR=1
-	export DINK_STATE_DIR=${BATS_FILE_TMPDIR:?}/state DINK_RUN_DIR=$BATS_FILE_TMPDIR/run
-	unset DOCKER_HOST
+	up_setup
 }
 
 teardown() {
-	if [ -d "${DINK_STATE_DIR:-/nonexistent}/instances/$name" ]; then
-		"$dink" down -q --wait --volumes "$name"
-	fi
+	up_teardown
 }
 
-# What an instance may leave nowhere; its own folders are looked at by the caller.
-no_residue() {
-	! losetup -a | grep -F "$DINK_STATE_DIR"
-	! grep -F "$DINK_STATE_DIR/instances" /proc/self/mounts
-	! pgrep -af "dink forward .*$DINK_RUN_DIR"
-	! pgrep -af "dockerd .*$DINK_STATE_DIR"
-	[ ! -e "$DINK_RUN_DIR/$name" ]
+# Ids, start times and restarts of all containers at both levels.
+starts() {
+	local s
+	for s in "unix://$DINK_RUN_DIR/engine/docker.sock" "unix://$sock"; do
+		docker -H "$s" ps -q --no-trunc | xargs docker -H "$s" inspect \
+			--format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}'
+	done
 }
 
 @test "up, use at each level, up again, down" {
@@ -57,13 +51,15 @@ no_residue() {
 	# a second up changes nothing
 	before=$("$dink" status --json "$name")
 	id=$(env DOCKER_HOST="unix://$sock" docker ps -q)
+	started=$(starts)
 	run -0 --separate-stderr "$dink" up --json "$scenario"
 	[ "$(jq '[.steps[] | select(.was_there | not) | select(.step != "up")] | length' <<<"$output")" = 0 ]
 	[ "$id" = "$(env DOCKER_HOST="unix://$sock" docker ps -q)" ]
+	[ "$started" = "$(starts)" ]
 	[ "$before" = "$("$dink" status --json "$name")" ]
 
 	run -0 "$dink" down "$name"
-	no_residue
+	no_residue down kept
 	[ -f "$DINK_STATE_DIR/instances/$name/disks/store.img" ]
 }
 
@@ -72,7 +68,7 @@ no_residue() {
 	sock=$("$dink" status --json "$name" | jq -r '.[0].layers[0].socket')
 	env DOCKER_HOST="unix://$sock" docker volume create kept
 	"$dink" down -q "$name"
-	no_residue
+	no_residue down kept
 	run -0 --separate-stderr "$dink" status --json "$name"
 	[ "$(jq -r '.[0].state' <<<"$output")" = down ]
 
@@ -82,33 +78,126 @@ no_residue() {
 	# the instance's own copy of the scenario is not needed either
 	rm "$DINK_STATE_DIR/instances/$name/scenario.yaml"
 	run -0 "$dink" down --volumes "$name"
-	no_residue
+	no_residue down
 	[ ! -e "$DINK_STATE_DIR/instances/$name" ]
 	run -0 "$dink" status
 	[ "$output" = "nothing is up" ]
 }
 
-@test "two ups of one name do not race" {
+@test "of two ups of one name one wins, the other is told or waits" {
 	"$dink" up -q "$scenario" &
 	first=$!
-	until [ -e "$DINK_RUN_DIR/locks/$name" ]; do sleep 0.05; done
+	until [ -e "$DINK_RUN_DIR/locks/$name" ]; do sleep 0.02; done
 	run -6 "$dink" up -q "$scenario"
 	[[ $output == *"another dink is at work on $name"* ]]
+	[[ $output == *--wait* ]]
+	run -6 "$dink" down -q "$name"
+	"$dink" up --wait --json "$scenario" >"$BATS_TEST_TMPDIR/second" 2>/dev/null
 	wait "$first"
+	# the second one found all done
+	[ "$(jq '[.steps[] | select(.was_there | not) | select(.step != "up")] | length' "$BATS_TEST_TMPDIR/second")" = 0 ]
+	[ "$(docker -H "unix://$DINK_RUN_DIR/engine/docker.sock" ps -aq | wc -l)" -eq 1 ]
+	[ "$(docker -H "unix://$(socket_of "$name")" ps -aq | wc -l)" -eq 1 ]
+
+	# who waits can be interrupted, and that undoes nothing of the other's
+	exec 9<>"$DINK_RUN_DIR/locks/$name"
+	python3 -c 'import fcntl, time; fcntl.lockf(9, fcntl.LOCK_EX); time.sleep(60)' 9<&9 3>&- &
+	holder=$!
+	exec 9>&-
+	until grep -q "POSIX .*$holder " /proc/locks; do sleep 0.02; done
+	"$dink" up -q --wait "$scenario" 3>&- &
+	waiter=$!
+	until grep -q -- "-> POSIX .* $waiter " /proc/locks; do sleep 0.02; done
+	kill -INT "$waiter"
+	status=0
+	wait "$waiter" || status=$?
+	[ "$status" -eq 130 ]
+	kill "$holder"
+	wait "$holder" || true_status=$?
+	[ "$true_status" -eq 143 ]
+	[ "$(state_of "$name")" = up ]
 	run -0 "$dink" down -q --volumes "$name"
-	no_residue
+	no_residue down
 }
 
-@test "a signal undoes what up did" {
-	"$dink" up "$scenario" 2>"$BATS_TEST_TMPDIR/err" &
+# stopped_in LINE SIGNAL: `up` gets the signal once it has said LINE, in the middle of what follows.
+stopped_in() {
+	local pid status=0
+	"$dink" up "$scenario" 2>"$BATS_TEST_TMPDIR/err" 3>&- &
 	pid=$!
-	until grep -q "start $name/docker " "$BATS_TEST_TMPDIR/err"; do sleep 0.05; done
-	kill -TERM "$pid"
-	status=0
+	until grep -q "$1" "$BATS_TEST_TMPDIR/err"; do sleep 0.02; done
+	sleep 0.2
+	kill "-$2" "$pid"
 	wait "$pid" || status=$?
-	[ "$status" -eq 130 ]
-	no_residue
-	[ ! -e "$DINK_STATE_DIR/instances/$name" ]
+	[ "$status" -eq 130 ] || { echo "$2 after \"$1\": exit $status"; cat "$BATS_TEST_TMPDIR/err"; return 1; }
+	no_residue "$2 after \"$1\""
+}
+
+@test "a signal undoes what up did, in each slow phase" {
+	# a store without images: the load takes long
+	export DINK_STATE_DIR=$BATS_TEST_TMPDIR/state
+	stopped_in "looking at the host" TERM
+	stopped_in " start a private engine" INT
+	"$dink" up -q "$scenario"
+	"$dink" down -q --volumes "$name"
+	stopped_in " start $name/docker " INT
+	stopped_in " wait for the engine" TERM
+	stopped_in " image debian into" INT
+	rm -r "$DINK_STATE_DIR"
+}
+
+@test "a signal to an up that finds all done takes nothing away" {
+	"$dink" up -q "$scenario"
+	for ms in 05 10 15 20 30 40; do
+		timeout -s INT "0.$ms" "$dink" up -q "$scenario" || [ "$?" -eq 124 ]
+		[ "$(state_of "$name")" = up ]
+	done
+	run -0 "$dink" down -q --volumes "$name"
+	no_residue down
+}
+
+@test "a step's failure with \"busy\" is undone like any other" {
+	"$dink" up -q "$scenario"
+	"$dink" down -q "$name"
+	# the name of the layer's container is taken by another's
+	"$dink" up -q --keep "$scenario"
+	engine=unix://$DINK_RUN_DIR/engine/docker.sock
+	docker -H "$engine" rm -f "$name.docker"
+	docker -H "$engine" create --name "$name.docker" docker-host:latest true
+	run -6 "$dink" up -q "$scenario"
+	[[ $output == *"has a container named $name.docker that is not this instance's"* ]]
+	docker -H "$engine" inspect "$name.docker" >/dev/null
+	run -0 "$dink" down -q --volumes "$name"
+	[ -z "$(find "$DINK_RUN_DIR" -mindepth 1 ! -path '*/locks')" ]
+	rm -r "$DINK_STATE_DIR/engine/data/containers"
+}
+
+@test "a disk with another filesystem than asked is refused, not replaced" {
+	"$dink" up -q "$scenario"
+	"$dink" down -q "$name"
+	sum=$(cksum <"$DINK_STATE_DIR/instances/$name/disks/store.img")
+	sed 's/filesystem: btrfs/filesystem: ext4/' "$scenario" >"$BATS_TEST_TMPDIR/other.yaml"
+	run -6 "$dink" up -q "$BATS_TEST_TMPDIR/other.yaml"
+	[[ $output == *"disk store carries btrfs, and the scenario asks for ext4"* ]]
+	[[ $output == *"dink down --volumes $name"* ]]
+	[ "$sum" = "$(cksum <"$DINK_STATE_DIR/instances/$name/disks/store.img")" ]
+	no_residue "refused" kept
+	run -0 "$dink" down -q --volumes "$name"
+	no_residue down
+}
+
+@test "a disk whose journal was lost is used again, and a failure does not remove it" {
+	"$dink" up -q "$scenario"
+	docker -H "unix://$(socket_of "$name")" volume create kept
+	"$dink" down -q "$name"
+	rm "$DINK_STATE_DIR/instances/$name/journal"
+	run -5 env DINK_FAIL_AT=7 "$dink" up -q "$scenario"
+	[ -f "$DINK_STATE_DIR/instances/$name/disks/store.img" ]
+	"$dink" up -q "$scenario"
+	run -0 docker -H "unix://$(socket_of "$name")" volume ls -q
+	[[ $output == *kept* ]]
+	run -0 "$dink" down -q --volumes "$name"
+	no_residue down
 }
 
 @test "a layer that dies says its last words, and nothing is left" {
@@ -127,7 +216,7 @@ no_residue() {
 	run -5 "$dink" up "$BATS_TEST_TMPDIR/bad.yaml"
 	[[ $output == *"the layer ended before its engine answered"* ]]
 	[[ $output == *"last words"* ]]
-	no_residue
+	no_residue down
 	[ ! -e "$DINK_STATE_DIR/instances/$name" ]
 }
 
@@ -144,5 +233,5 @@ no_residue() {
 	run -6 "$dink" up -q "$BATS_TEST_TMPDIR/other.yaml"
 	[[ $output == *"dink down $name"* ]]
 	run -0 "$dink" down -q --volumes "$name"
-	no_residue
+	no_residue down
 }

@@ -4,6 +4,7 @@
 # an instance could leave on the machine. Others may use dink at the same time: only what is ours,
 # or nobody's, counts.
 
+# shellcheck disable=SC2034 # used by the tests
 up_setup() {
 	cd "$BATS_TEST_DIRNAME/../.." || return
 	dink=$PWD/build/dink
@@ -26,16 +27,25 @@ up_teardown() {
 }
 
 # Rules and cgroups bear the name of the private engine's bridge; without the bridge nobody owns
-# them. A dink that starts or ends at this moment has the bridge the longest.
+# them. Another dink may just be ending: what goes by itself in a moment is its.
 orphans_of_bridges() {
 	local i
-	{
+	for i in $({
 		iptables-save 2>/dev/null | grep -o 'dinkbr[0-9]*'
 		find /sys/fs/cgroup -maxdepth 2 -type d -name 'dink-[0-9]*' 2>/dev/null |
 			sed 's/.*dink-/dinkbr/'
-	} | sort -u | while read -r i; do
-		[ -e "/sys/class/net/$i" ] || echo "rules or cgroup of $i, which is gone"
+	} | sort -u); do
+		[ -e "/sys/class/net/$i" ] || echo "$i"
 	done
+}
+
+lasting_orphans() {
+	local first
+	first=$(orphans_of_bridges)
+	[ -n "$first" ] || return 0
+	sleep 1
+	comm -12 <(printf '%s\n' "$first") <(orphans_of_bridges) |
+		sed 's/^/packet rules or a cgroup, but no bridge: /'
 }
 
 bridge_of_ours() {
@@ -54,7 +64,7 @@ residue() {
 	pgrep -af -- "$DINK_STATE_DIR|$DINK_RUN_DIR"
 	pgrep -af "dink (up|down|forward)" | grep -F "$DINK_RUN_DIR"
 	bridge_of_ours
-	orphans_of_bridges
+	lasting_orphans
 	if [ "${1:-}" = kept ]; then
 		find "$DINK_STATE_DIR/instances" -mindepth 2 ! -path '*/disks' ! -path '*/disks/*.img' \
 			! -name journal
