@@ -371,9 +371,12 @@ char *dink_kernel_unmet(const char *tree, const char *symbol, const struct dink_
 	_cleanup_strv_ struct dink_strv files = {};
 	_cleanup_free_ char *needle = xasprintf("config %s\n", symbol);
 	bool known = false;
+	int r;
 
 	found_files = &files;
-	if (nftw(tree, note_file, 32, FTW_PHYS | FTW_ACTIONRETVAL) < 0)
+	r = nftw(tree, note_file, 32, FTW_PHYS | FTW_ACTIONRETVAL);
+	found_files = NULL;
+	if (r < 0)
 		return NULL;
 	dink_strv_sort(&files);
 	for (size_t i = 0; i < files.n; i++) {

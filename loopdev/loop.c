@@ -218,7 +218,7 @@ static bool same_loop(const struct dink_loop_id *a, const struct dink_loop_id *b
 int dink_loop_is(const struct dink_loop_id *id, int *ret_fd)
 {
 	int number = loop_number(id->path);
-	struct dink_loop_id now;
+	struct dink_loop_id now = {};
 
 	if (number < 0)
 		return -EINVAL;

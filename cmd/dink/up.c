@@ -242,8 +242,9 @@ static int run_up(struct dink_args *args, struct dink_err *err)
 
 	dink_catch_interrupts();
 	r = cmd_load_scenario(args->n ? args->v[0] : NULL, &s, err);
-	if (r == 0)
-		r = make_plan(args, s, &p, err);
+	if (r < 0)
+		return r;
+	r = make_plan(args, s, &p, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < p->warnings.n; i++)

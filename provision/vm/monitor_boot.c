@@ -129,6 +129,7 @@ static _noreturn_ void exec_child(const struct dink_strv *argv, const int *fds, 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	/* may well become descriptor 0 itself; NOLINTNEXTLINE(android-cloexec-open) */
 	int null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
 		_exit(126);
