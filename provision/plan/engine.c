@@ -48,10 +48,23 @@ static bool has_tool(const struct dink_facts *f, const char *name)
 	return t && t->path;
 }
 
+/* What keeps Podman from running without root; NULL if nothing is known to. */
+static const char *rootless_lack(const struct dink_facts *f, const char **ret_mend)
+{
+	*ret_mend = dink_mend_user_namespaces(f->user_namespaces.why);
+	if (!f->user_namespaces.ok)
+		return f->user_namespaces.why;
+	if (f->cgroup != DINK_CGROUP_HYBRID)
+		return NULL;
+	*ret_mend = "boot with systemd.unified_cgroup_hierarchy=1";
+	return "its crun refuses the hybrid cgroup layout";
+}
+
 static int choose_private(struct dink_plan *p, const struct dink_facts *f, char *why,
 			  struct dink_err *err)
 {
 	_cleanup_free_ char *reason = why;
+	const char *lack, *mend = NULL;
 
 	if (f->uid == 0 && has_tool(f, "dockerd")) {
 		p->engine = DINK_HOST_ENGINE_PRIVATE;
@@ -60,13 +73,12 @@ static int choose_private(struct dink_plan *p, const struct dink_facts *f, char 
 			"%s; dink starts a dockerd of its own and stops it again", reason);
 		return 0;
 	}
-	if (f->uid != 0 && has_tool(f, "podman") && !f->user_namespaces.ok) {
+	if (f->uid != 0 && has_tool(f, "podman") && (lack = rootless_lack(f, &mend))) {
 		dink_err_set(err, DINK_E_HOST, 0,
 			     "no container engine for the first layer: %s, a private dockerd needs "
-			     "root, and rootless Podman needs user namespaces: %s",
-			     reason, f->user_namespaces.why);
-		return dink_err_hint(err, "run dink as root, or: %s",
-				     dink_mend_user_namespaces(f->user_namespaces.why));
+			     "root, and rootless Podman does not work here: %s",
+			     reason, lack);
+		return dink_err_hint(err, "run dink as root, or: %s", mend);
 	}
 	if (f->uid != 0 && has_tool(f, "podman")) {
 		p->engine = DINK_HOST_ENGINE_PRIVATE_PODMAN;

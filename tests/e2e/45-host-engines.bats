@@ -207,8 +207,8 @@ whole_life() {
 
 # As a user who is in no group and has no capability; $HOME is hers.
 as_user() {
-	env -u DINK_STATE_DIR -u DINK_RUN_DIR -u DOCKER_HOST -u XDG_RUNTIME_DIR HOME="$T/home" \
-		setpriv --reuid 4321 --regid 4321 --clear-groups --inh-caps=-all "$@"
+	env -u DINK_STATE_DIR -u DOCKER_HOST -u XDG_RUNTIME_DIR HOME="$T/home" \
+		DINK_RUN_DIR="$T/home/run" setpriv --reuid 4321 --regid 4321 --clear-groups --inh-caps=-all "$@"
 }
 
 @test "an ordinary user can validate, plan for a host, judge this one, make disks, check kernels" {
@@ -224,7 +224,7 @@ as_user() {
 	run -0 as_user "$dink" disk create -q --size 200MiB --filesystem btrfs "$T/home/d.img"
 	[ "$(stat -c %u "$T/home/d.img")" = 4321 ]
 	run -0 as_user "$dink" kernel list
-	config=$(find "${DINK_CACHE_DIR:-/var/cache/dink}/kernels" -name config | head -n 1)
+	config=$(find "${DINK_CACHE_DIR:-/var/cache/dink}/kernels" -mindepth 2 -maxdepth 2 -name config | head -n 1)
 	run -0 as_user "$dink" kernel check "$config" --features containers
 }
 
