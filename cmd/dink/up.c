@@ -10,6 +10,8 @@
 #include "provision/plan/plan.h"
 #include "provision/step/instance.h"
 
+#include <sys/stat.h>
+
 struct up_opts {
 	bool keep, shell, timings, wait;
 	uint64_t timeout_ms;
@@ -145,19 +147,37 @@ static int run_steps(const struct up_opts *o, const struct dink_scenario *s,
 	return r == 0 ? 0 : undo_failed(ctx, o, view, err);
 }
 
+/* What the user types to call us: "dink" where that finds this very program, else its path. */
+static char *our_name(void)
+{
+	_cleanup_free_ char *found = dink_which("dink"), *cwd = getcwd(NULL, 0);
+	_cleanup_free_ char *self = xasprintf("%s/dink", dink_program_dir());
+	struct stat a, b;
+	size_t n = cwd ? strlen(cwd) : 0;
+
+	if (found && stat(found, &a) == 0 && stat(self, &b) == 0 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino)
+		return xstrdup("dink");
+	if (n > 1 && strncmp(self, cwd, n) == 0 && self[n] == '/')
+		return xstrdup(self + n + 1);
+	return TAKE_PTR(self);
+}
+
 static void print_ways_in(const struct dink_instance *i, const char *deepest)
 {
+	_cleanup_free_ char *dink = our_name();
+
 	printf("\n%s is up. To get in:\n", i->name);
 	for (size_t k = 0; k < i->n_layers && k < 12; k++)
-		printf("  dink shell %s\n", i->layers[k].address);
+		printf("  %s shell %s\n", dink, i->layers[k].address);
 	if (i->n_layers > 12)
-		printf("  ... and %zu more: dink status %s\n", i->n_layers - 12, i->name);
+		printf("  ... and %zu more: %s status %s\n", i->n_layers - 12, dink, i->name);
 	if (deepest)
-		printf("  dink exec %s -- cat /etc/os-release\n", deepest);
+		printf("  %s exec %s -- cat /etc/os-release\n", dink, deepest);
 	for (size_t k = 0; k < i->n_layers && k < 12; k++)
 		if (i->layers[k].offered)
 			printf("  DOCKER_HOST=unix://%s docker ps\n", i->layers[k].offered);
-	printf("To end it: dink down %s\n", i->name);
+	printf("To end it: %s down %s\n", dink, i->name);
 }
 
 void cmd_print_proof(struct json_object *list)
@@ -184,6 +204,7 @@ void cmd_print_proof(struct json_object *list)
 /* The shell's own exit code is not that of `up`, which succeeded. */
 static int enter_shell(const char *address, const char *name, struct dink_err *err)
 {
+	_cleanup_free_ char *dink = our_name();
 	int r;
 
 	printf("a root prompt in %s:\n", address);
@@ -191,8 +212,8 @@ static int enter_shell(const char *address, const char *name, struct dink_err *e
 	r = cmd_open_shell(address, "0", err);
 	if (r < 0)
 		return r;
-	printf("%s stays up. To come back: dink shell %s\nTo end it: dink down %s\n", name, address,
-	       name);
+	printf("%s stays up. To come back: %s shell %s\nTo end it: %s down %s\n", name, dink,
+	       address, dink, name);
 	return 0;
 }
 

@@ -28,7 +28,7 @@ starts() {
 
 @test "up, use at each level, up again, down" {
 	"$dink" up "$scenario" >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err"
-	grep -q "^  dink shell $name/docker/inner$" "$BATS_TEST_TMPDIR/out"
+	grep -qx "  build/dink shell $name/docker/inner" "$BATS_TEST_TMPDIR/out"
 
 	run -0 --separate-stderr "$dink" status --json "$name"
 	[ "$(jq -r '.[0].state' <<<"$output")" = up ]
