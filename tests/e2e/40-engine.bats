@@ -113,11 +113,20 @@ check_exec() {
 	run at exec-n "$1" sh -c 'kill -9 $$'
 	[ "$status" = 137 ]
 	# the exit code also comes when the output ended long before
-	run at exec-n "$1" sh -c 'exec >&- 2>&-; sleep 1; exit 5'
+	run at exec-n "$1" sh -c 'exec >&- 2>&-; sleep 0.5; exit 5'
 	[ "$status" = 5 ]
 	# whoever reads us has enough: as in a pipeline
 	at exec-n "$1" yes | head -n1 >/dev/null || rc=${PIPESTATUS[0]}
 	[ "$rc" = 141 ] || [ "$rc" = 0 ]
+}
+
+# Until a process with these words is in the container.
+runs_in() {
+	local n
+	for n in $(seq 100); do
+		if at capture "$1" ps | grep -v "grep\|trap" | grep -q " $2\$"; then return 0; fi
+	done
+	return "$n"
 }
 
 # A signal to us is one to the command and its children; its own exit code comes back.
@@ -125,14 +134,14 @@ check_signals() {
 	local pid rc=0
 	at_bg exec-n "$1" sh -c 'sleep 4321 & wait'
 	pid=$!
-	sleep 1.5
+	runs_in "$1" "sleep 4321"
 	kill -TERM "$pid"
 	wait "$pid" || rc=$?
 	[ "$rc" = 143 ]
 	rc=0
 	at_bg exec-n "$1" sh -c 'trap "exit 9" INT; while :; do sleep 0.1; done'
 	pid=$!
-	sleep 1.5
+	runs_in "$1" "sleep 0.1"
 	kill -INT "$pid"
 	wait "$pid" || rc=$?
 	[ "$rc" = 9 ]

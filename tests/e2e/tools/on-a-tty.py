@@ -25,7 +25,7 @@ if pid == 0:
 out = b""
 
 
-def read(until, seconds=20):
+def read(until, seconds=float(os.environ.get("TTY_WAIT", 20))):
     """Output up to the text `until`, or for a while."""
     global out
     end = time.time() + seconds
@@ -45,19 +45,26 @@ def say(text, until):
 
 read("#")
 say("stty size", "33 101")
+say("echo on=$(tty) uid=$(id -u)", "uid=0")
 fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 122, 0, 0))
 os.kill(pid, signal.SIGWINCH)
-time.sleep(1)
-say("stty size", "44 122")
+# the new size takes its way through engines, and nobody says when it has arrived
+for _ in range(20):
+    say("stty size; echo told", "\ntold")
+    if b"44 122" in out:
+        break
+    time.sleep(0.1)
 say("sleep 100", "sleep 100")
-time.sleep(1)
+time.sleep(0.5)
 os.write(master, b"\x03")
 read("#")
 say("echo int=$?", "int=1")
 os.write(master, b"exit 6\r")
-read("never", 1)
-_, status = os.waitpid(pid, 0)
-read("never", 0.3)
+done = 0
+while not done:
+    read("never", 0.1)
+    done, status = os.waitpid(pid, os.WNOHANG)
+read("never", 0.1)
 sys.stdout.write(out.decode(errors="replace").replace("\r", ""))
 print("mode restored" if termios.tcgetattr(slave) == before else "mode CHANGED")
 sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1)
