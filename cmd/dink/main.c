@@ -197,6 +197,9 @@ int main(int argc, char **argv)
 	const struct dink_command *c;
 	int words, r;
 
+	/* what a caller left open is not for daemons that we start and that outlive us: whoever
+	 * waits for the end of that pipe would wait for them */
+	(void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	if (argc < 2) {
 		cmd_print_overview(stderr);
 		return DINK_E_USAGE;
