@@ -97,7 +97,9 @@ static int remove_tree(const char *path, struct dink_err *err)
 /* Which failure of mmdebstrap this is, where its last words do not say. */
 static int explain(int e, const struct watch *w, struct dink_err *err)
 {
-	if (e == -ENOENT)
+	_cleanup_free_ char *program = dink_which("mmdebstrap");
+
+	if (!program)
 		return dink_err_hint(err, "apt-get install mmdebstrap");
 	if (w->no_space)
 		err->errnum = ENOSPC;
@@ -127,9 +129,12 @@ static int run_mmdebstrap(const struct dink_recipe *r, const char *dir, const ch
 		dink_strv_addf(&cmd.env, "TMPDIR=%s", tmp);
 	else if (!getenv("TMPDIR"))
 		dink_strv_add(&cmd.env, "TMPDIR=/var/tmp");
-	dink_cmd_argv(&cmd, "mmdebstrap", geteuid() == 0 ? "--mode=root" : "--mode=unshare",
-		      "--variant=apt", "--format=tar", "--verbose",
-		      "--aptopt=Apt::Install-Recommends \"false\"", NULL);
+	/* what it mounts goes with its namespace, even if it is killed */
+	if (geteuid() == 0)
+		dink_strv_addl(&cmd.argv, "unshare", "--mount", "--", NULL);
+	dink_strv_addl(&cmd.argv, "mmdebstrap", geteuid() == 0 ? "--mode=root" : "--mode=unshare",
+		       "--variant=apt", "--format=tar", "--verbose",
+		       "--aptopt=Apt::Install-Recommends \"false\"", NULL);
 	for (size_t i = 0; i < r->exclude.n; i++)
 		dink_strv_addf(&cmd.argv, "--dpkgopt=path-exclude=%s", r->exclude.v[i]);
 	if (dink_strv_has(&r->packages, "usr-is-merged") && dink_exists(MERGED_USR_HOOK))
