@@ -111,8 +111,8 @@ of() { jq -r --arg l "$1" --arg k "$2" '.[] | select(.layer == $l) | .[$k]' "$T/
 	[ "$(sort <<<"$output")" = $'btrfs\nstore' ]
 	[ "$(stat -c %s "$DINK_STATE_DIR/instances/$name/disks/store.img")" -eq $((10 << 30)) ]
 	# neither by a loop device nor in any mount namespace of this host
-	[ -z "$(losetup -a | grep -F "$T")" ]
-	[ -z "$(grep -hs ' /var/lib/docker .* - btrfs ' /proc/[0-9]*/mountinfo)" ]
+	run ! grep -F "$T" <(losetup -a)
+	run ! grep -hs ' /var/lib/docker .* - btrfs ' /proc/[0-9]*/mountinfo
 }
 
 @test "exec: output, both streams apart, and a pipe's end" {
@@ -162,11 +162,12 @@ of() { jq -r --arg l "$1" --arg k "$2" '.[] | select(.layer == $l) | .[$k]' "$T/
 
 @test "exec: environment, folder, user" {
 	for l in "${layers[@]}"; do
+		# shellcheck disable=SC2016
 		run -0 env PASSED=on "$DINK" exec -e A=1 -e PASSED -w /usr/bin -u nobody "$l" -- \
 			sh -c 'echo "$A $PASSED $PWD $(id -un)"'
 		[ "$output" = "1 on /usr/bin nobody" ]
 		# what is for dink-vm alone does not get there
-		[ -z "$(dx "$l" -- sh -c 'echo "$DINK_DISK_OPTIONS"')" ]
+		run ! dx "$l" -- printenv DINK_DISK_OPTIONS
 	done
 }
 
