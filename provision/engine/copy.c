@@ -185,7 +185,8 @@ static void *run_packer(void *arg)
 
 /*
  * Starts the thread, runs the other side, joins. Which error is the cause: if the reader failed
- * the writer only sees a broken pipe, and if the writer failed the reader sees a short stream.
+ * the writer only sees a broken pipe, and if the writer failed the reader sees a short stream. A
+ * broken pipe is therefore never the cause.
  */
 static int run_both(struct transfer *t, void *(*writer)(void *),
 		    int (*reader)(void *ctx, int fd, struct dink_err *err), void *ctx,
@@ -208,7 +209,8 @@ static int run_both(struct transfer *t, void *(*writer)(void *),
 	r = reader(ctx, fd, &mine);
 	close(TAKE_FD(fd)); /* a writer that is not done gets EPIPE */
 	(void)pthread_join(thread, NULL);
-	if (t->result < 0 && !(r < 0 && t->err.errnum == EPIPE)) {
+	/* EPIPE after a good end: tar pads its archive, and nobody reads what is behind the end */
+	if (t->result < 0 && t->err.errnum != EPIPE) {
 		dink_err_move(err, &t->err);
 		return t->result;
 	}

@@ -51,7 +51,7 @@ residue() {
 		pgrep -af "$T"
 		losetup -a | grep -F "$T"
 		grep -F "$T" /proc/self/mounts
-		ls -d "$DINK_RUN_DIR/$name" "$DINK_RUN_DIR/engine" 2>/dev/null
+		find "$DINK_RUN_DIR" -mindepth 1 -maxdepth 1 '(' -name "$name" -o -name engine ')'
 	)
 	[ -z "$left" ] || { printf 'left behind:\n%s\n' "$left" && return 1; }
 }
