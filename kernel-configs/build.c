@@ -174,23 +174,46 @@ static int configure(const struct dink_kernel_job *job, struct work *w, struct d
 	return report_lacks(&lacks, err);
 }
 
-static int run_make(struct work *w, const struct dink_progress *p, struct dink_err *err)
+/* One of the two calls of make; @args are its targets and more, NULL-terminated. */
+static int make_part(const struct work *w, struct make_ctx *ctx, const char *const *args,
+		     struct dink_err *err)
 {
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
-	struct make_ctx ctx = {.count = {.progress = p, .total = w->objects}, .log = w->log};
 	int r;
 
 	make_argv(w, &cmd);
 	dink_strv_addf(&cmd.argv, "-j%d", count_cpus());
-	dink_strv_addl(&cmd.argv, "vmlinux", "bzImage", NULL);
+	for (; *args; args++)
+		dink_strv_add(&cmd.argv, *args);
 	cmd.on_output = on_make_output;
-	cmd.ctx = &ctx;
+	cmd.ctx = ctx;
 	cmd.capture_max = 64 << 20;
 	r = dink_cmd_run(&cmd, err);
-	if (r < 0)
-		return hint_tools(r, err);
-	w->objects = ctx.count.done;
-	return 0;
+	return r < 0 ? hint_tools(r, err) : 0;
+}
+
+/*
+ * A tree that is built once and removed needs no records of dependencies, and a release's exported
+ * symbols were checked by who released it: an eighth of the CPU time. The tools and headers, which
+ * make looks at more than once, are made first and with records.
+ */
+static int run_make(struct work *w, const struct dink_progress *p, struct dink_err *err)
+{
+	static const char *const tools[] = {"prepare", NULL};
+	static const char *const kernel[] = {"cmd_and_fixdep=$(cmd); rm -f $(depfile)",
+					     "cmd_check_local_export=",
+					     "cmd_gen_objtooldep=",
+					     "vmlinux",
+					     "bzImage",
+					     NULL};
+	struct make_ctx ctx = {.count = {.progress = p, .total = w->objects}, .log = w->log};
+	int r = make_part(w, &ctx, tools, err);
+
+	if (r >= 0)
+		r = make_part(w, &ctx, kernel, err);
+	if (r >= 0)
+		w->objects = ctx.count.done;
+	return r;
 }
 
 static int run_tool(struct dink_cmd *cmd, struct dink_err *err)
