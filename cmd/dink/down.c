@@ -64,6 +64,24 @@ static int down_one(const struct down_opts *o, const char *name, struct steps_vi
 	return r;
 }
 
+/* Each is tried; the first error is the command's. A signal ends all of it. */
+static int down_all(const struct down_opts *o, const struct dink_strv *names,
+		    struct steps_view *view, struct dink_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < names->n && !dink_interrupted(); i++) {
+		_cleanup_(dink_err_clear) struct dink_err one = {};
+		int rc = down_one(o, names->v[i], view, &one);
+
+		if (rc < 0 && r == 0) {
+			r = rc;
+			dink_err_move(err, &one);
+		}
+	}
+	return r;
+}
+
 static int run_down(struct dink_args *args, struct dink_err *err)
 {
 	const struct down_opts *o = args->opts;
@@ -85,9 +103,7 @@ static int run_down(struct dink_args *args, struct dink_err *err)
 		if (r == 0)
 			dink_strv_own(&names, name);
 	}
-	for (size_t i = 0; r == 0 && i < names.n; i++)
-		r = down_one(o, names.v[i], view, err);
-	return r;
+	return r < 0 ? r : down_all(o, &names, view, err);
 }
 
 const struct dink_command cmd_down = {

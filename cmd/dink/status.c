@@ -76,6 +76,25 @@ static int show_proof(const char *name, bool json, struct dink_err *err)
 	return 0;
 }
 
+static int show_one(const struct dink_args *args, const char *name, struct json_object *list,
+		    struct dink_err *err)
+{
+	const struct status_opts *o = args->opts;
+	_cleanup_(dink_instance_freep) struct dink_instance *i = NULL;
+	int r;
+
+	if (o->proof)
+		return show_proof(name, args->json, err);
+	r = dink_instance_load(name, &i, err);
+	if (r < 0)
+		return r;
+	if (list)
+		json_object_array_add(list, to_json(i));
+	else
+		print_instance(i);
+	return 0;
+}
+
 static int run_status(struct dink_args *args, struct dink_err *err)
 {
 	const struct status_opts *o = args->opts;
@@ -86,20 +105,19 @@ static int run_status(struct dink_args *args, struct dink_err *err)
 	dink_strv_addv(&names, args->v);
 	if (args->n == 0)
 		r = dink_instance_list(&names, err);
-	for (size_t k = 0; r == 0 && k < names.n; k++) {
-		_cleanup_(dink_instance_freep) struct dink_instance *i = NULL;
+	if (r < 0)
+		return r;
+	/* One that is damaged does not hide the others; the first error is the command's. */
+	for (size_t k = 0; k < names.n; k++) {
+		_cleanup_(dink_err_clear) struct dink_err one = {};
+		int rc = show_one(args, names.v[k], list, &one);
 
-		if (o->proof) {
-			r = show_proof(names.v[k], args->json, err);
-			continue;
+		if (rc < 0 && r == 0) {
+			r = rc;
+			dink_err_move(err, &one);
 		}
-		r = dink_instance_load(names.v[k], &i, err);
-		if (r == 0 && list)
-			json_object_array_add(list, to_json(i));
-		else if (r == 0)
-			print_instance(i);
 	}
-	if (r == 0 && list && !o->proof)
+	if (list && !o->proof)
 		cmd_print_json(TAKE_PTR(list));
 	if (r == 0 && names.n == 0 && !args->json)
 		puts("nothing is up");

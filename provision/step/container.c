@@ -356,15 +356,17 @@ static int check_container(struct dink_step_ctx *ctx, struct json_object *params
 }
 
 /*
- * A VM that writes to a kept disk ends in good order: its PID 1 gets SIGTERM, the guest then syncs
- * and unmounts. If that cannot be had any more, the file system's own journal has to do.
+ * A VM that writes to a kept disk ends in good order: its PID 1 gets SIGTERM, then SIGKILL, and
+ * however that went the guest unmounts the disk before the VM ends. If that cannot be had any more,
+ * the file system's own journal has to do.
  */
 static void stop_in_order(struct dink_engine *e, struct json_object *params, const char *id)
 {
 	_cleanup_(dink_err_clear) struct dink_err quiet = {};
 
 	if (dink_json_bool_or(params, "good_order", false))
-		(void)!dink_engine_stop(e, id, STOP_GRACE_S, &quiet);
+		(void)!dink_engine_stop(
+			e, id, (uint32_t)dink_json_int_or(params, "grace_s", STOP_GRACE_S), &quiet);
 }
 
 static int remove_container(struct dink_engine *e, struct json_object *params,

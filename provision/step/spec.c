@@ -476,6 +476,9 @@ int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 	dink_json_set_bool(o, "vm", l->is_vm);
 	dink_json_set_bool(o, "block_root", l->block_root);
 	dink_json_set_bool(o, "good_order", needs_good_order(&s));
+	/* What runs in the daemon's containers has no longer than each of them has by itself. */
+	if (l->spec->daemon != DINK_DAEMON_NONE)
+		dink_json_set_int(o, "grace_s", STOP_LEAF_S);
 	if (l->spec->daemon != DINK_DAEMON_NONE) {
 		dink_json_set_str(o, "daemon", dink_daemon_name(l->spec->daemon));
 		dink_json_set_str(o, "socket", daemon_socket(l->spec->daemon));

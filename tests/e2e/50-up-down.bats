@@ -166,10 +166,9 @@ stopped_in() {
 	docker -H "$engine" create --name "$name.docker" docker-host:latest true
 	run -6 "$dink" up -q "$scenario"
 	[[ $output == *"has a container named $name.docker that is not this instance's"* ]]
-	docker -H "$engine" inspect "$name.docker" >/dev/null
+	docker -H "$engine" rm "$name.docker"
 	run -0 "$dink" down -q --volumes "$name"
-	[ -z "$(find "$DINK_RUN_DIR" -mindepth 1 ! -path '*/locks')" ]
-	rm -r "$DINK_STATE_DIR/engine/data/containers"
+	no_residue down
 }
 
 @test "a disk with another filesystem than asked is refused, not replaced" {
