@@ -91,7 +91,8 @@ static int signal_from_layer(void *ctx, int64_t pid, int sig)
 	layer = &reach->hops[reach->n_hops - 2];
 	outer = &reach->hops[reach->n_hops - 3];
 	/* the process leads its session and group: its children are meant, too */
-	script = xasprintf("kill -%d -- -%lld || kill -%d %lld", sig, (long long)pid, sig,
+	/* no "--": dash does not know it */
+	script = xasprintf("kill -%d -%lld || kill -%d %lld", sig, (long long)pid, sig,
 			   (long long)pid);
 	dink_strv_addl(&argv, "/bin/sh", "-c", script, NULL);
 	r = dink_engine_exec_capture(outer->engine, layer->container, argv.v, 4096, &out, &ignored);
@@ -107,6 +108,32 @@ static void add_term(struct dink_strv *env)
 			return;
 	if (term && *term)
 		dink_strv_addf(env, "TERM=%s", term);
+}
+
+/*
+ * The engine looks names of users up in the files that it sees, and a layer with a block root has
+ * none there: so they are looked up inside. NULL: err is set.
+ */
+static char *find_user(const struct dink_reach *reach, const char *user, struct dink_err *err)
+{
+	_cleanup_free_ char *name = xstrndup(user, strcspn(user, ":")), *out = NULL;
+	_cleanup_strv_ struct dink_strv argv = {};
+	const char *group = strchr(user, ':');
+	long long uid, gid;
+	int r;
+
+	if (!reach->block_root || name[strspn(name, "0123456789")] == '\0')
+		return xstrdup(user);
+	dink_strv_addl(&argv, "/bin/sh", "-c", "id -u -- \"$1\" && id -g -- \"$1\"", "sh", name,
+		       NULL);
+	r = dink_engine_exec_capture(reach->parent, reach->container, argv.v, 4096, &out, err);
+	if (r < 0)
+		return NULL;
+	if (r > 0 || sscanf(out, "%lld %lld", &uid, &gid) != 2) {
+		(void)dink_err_set(err, DINK_E_USAGE, 0, "there is no user %s in the layer", name);
+		return NULL;
+	}
+	return group ? xasprintf("%lld%s", uid, group) : xasprintf("%lld:%lld", uid, gid);
 }
 
 int cmd_run_in_layer(const struct dink_reach *reach, const struct cmd_run *run,
@@ -127,8 +154,15 @@ int cmd_run_in_layer(const struct dink_reach *reach, const struct cmd_run *run,
 		.signal_fn = signal_from_layer,
 		.signal_ctx = (void *)reach,
 	};
+	_cleanup_free_ char *user = NULL;
 	int r;
 
+	if (run->user) {
+		user = find_user(reach, run->user, err);
+		if (!user)
+			return -EINVAL;
+		x.user = user;
+	}
 	dink_strv_addv(&env, run->env);
 	if (run->tty)
 		add_term(&env);
