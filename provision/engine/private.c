@@ -13,6 +13,7 @@
 #include "provision/base/log.h"
 #include "provision/base/units.h"
 #include "provision/engine/http.h"
+#include "provision/scenario/scenario.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -603,13 +604,14 @@ int dink_private_engine_runtime(const char *name, const char *path, char *const 
 	return r <= 0 ? r : reload_runtime(&p, &rec, name, err);
 }
 
+/* A name that no instance can have is what a crash left of one. */
 static bool has_users(const char *folder)
 {
 	_cleanup_closedir_ DIR *dir = opendir(folder);
 	struct dirent *d;
 
 	while (dir && (d = readdir(dir)))
-		if (d->d_name[0] != '.')
+		if (dink_name_is_valid(d->d_name))
 			return true;
 	return false;
 }
