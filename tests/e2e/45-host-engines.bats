@@ -41,8 +41,10 @@ teardown_file() {
 	if ip link show "$bridge" >/dev/null 2>&1; then
 		ip link delete "$bridge"
 	fi
-	! grep -F "$T" /proc/self/mountinfo
-	! pgrep -af "(dockerd|containerd|podman|conmon).*$T"
+	[[ $(cat /proc/self/mountinfo) != *"$T"* ]]
+	run pgrep -af "(dockerd|containerd|podman|conmon).*$T"
+	echo "$output"
+	[ "$status" -eq 1 ]
 }
 
 setup() {
@@ -122,9 +124,9 @@ contents() {
 }
 
 host_residue() {
-	! losetup -a | grep -F "$DINK_STATE_DIR"
-	! grep -F "$DINK_STATE_DIR/instances" /proc/self/mountinfo
-	! pgrep -af "dink forward .*$DINK_RUN_DIR"
+	[[ $(losetup -a) != *"$DINK_STATE_DIR"* ]]
+	[[ $(cat /proc/self/mountinfo) != *"$DINK_STATE_DIR/instances"* ]]
+	run -1 pgrep -af "dink forward .*$DINK_RUN_DIR"
 	[ ! -e "$DINK_RUN_DIR/$name" ]
 	[ ! -e "$DINK_STATE_DIR/engine/engine.json" ]
 }

@@ -23,12 +23,20 @@ teardown_file() {
 	no_residue
 }
 
+# Processes, mounts, loop devices and the bridge of the engine that dink started.
+residue() {
+	pgrep -af "(qemu|virtiofsd|dockerd|containerd|dink-vm|dink forward).*$BATS_FILE_TMPDIR"
+	grep -F "$DINK_STATE_DIR" /proc/self/mountinfo
+	losetup -a | grep -F "$DINK_STATE_DIR"
+	ip -o link show type bridge | grep -F " $(jq -r .bridge "$BATS_FILE_TMPDIR/engine.json"):"
+	find "$DINK_RUN_DIR" -path "$DINK_RUN_DIR/vm*"
+	return 0 # what was found is what was printed
+}
+
 no_residue() {
-	! pgrep -af "(qemu|virtiofsd|dockerd|containerd|dink-vm|dink forward).*$BATS_FILE_TMPDIR"
-	! grep -F "$DINK_STATE_DIR" /proc/self/mountinfo
-	! losetup -a | grep -F "$DINK_STATE_DIR"
-	! ip -o link show type bridge | grep -F "$(jq -r .bridge "$BATS_FILE_TMPDIR/engine.json")"
-	[ ! -e "$DINK_RUN_DIR/vm" ]
+	local left
+	left=$(residue)
+	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
 }
 
 setup() {
@@ -65,8 +73,8 @@ in_box() {
 	[ "$output" = "btrfs 2" ]
 	run -0 --separate-stderr "$dink" exec vm/box -- stat -f -c %T /var/lib/docker
 	[ "$output" = btrfs ]
-	! losetup -a | grep -F "$DINK_STATE_DIR"
-	! grep -F "$DINK_STATE_DIR/instances" /proc/self/mountinfo
+	[[ $(losetup -a) != *"$DINK_STATE_DIR"* ]]
+	[[ $(cat /proc/self/mountinfo) != *"$DINK_STATE_DIR/instances"* ]]
 }
 
 @test "docker load and docker run in it, with the user's own client" {
