@@ -75,7 +75,8 @@ residue() {
 	else
 		files+=("$DINK_STATE_DIR/instances")
 	fi
-	[ ! -d "$DINK_STATE_DIR" ] || find "${files[@]}" -mindepth 1 ! -path '*/locks' 2>/dev/null
+	[ ! -d "$DINK_STATE_DIR" ] || find "${files[@]}" -mindepth 1 ! -path '*/locks' \
+		! -name kvm-probe.json 2>/dev/null # that is of the host's boot
 	# of the private engine its images stay, and nothing else
 	find "$DINK_STATE_DIR/engine" -maxdepth 1 -name engine.json 2>/dev/null
 	find "$DINK_STATE_DIR/engine/users" "$DINK_STATE_DIR/engine/data/containers" \
