@@ -194,7 +194,7 @@ of() { jq -r --arg l "$1" --arg k "$2" '.[] | select(.layer == $l) | .[$k]' "$T/
 
 @test "a signal to dink exec ends the command inside, at every depth" {
 	for l in "${layers[@]}"; do
-		"$DINK" exec "$l" -- sh -c 'echo ready; sleep 4321 & wait' >"$T/signal" 3>&- &
+		"$DINK" exec "$l" -- sh -c 'echo ready; exec sleep 4321' >"$T/signal" 3>&- &
 		pid=$!
 		for ((i = 0; i < 300; i++)); do [ ! -s "$T/signal" ] || break; sleep 0.1; done
 		kill -TERM "$pid"
