@@ -168,6 +168,27 @@ static int missing_tool(const char *tool, const char *package, const char *why,
 	return dink_err_hint(err, "apt-get install %s", package);
 }
 
+/*
+ * crun 1.8.1 (Debian 12) under a dockerd that is itself in a container of a guest: it wants memlock
+ * raised, then /proc/sys writable, and then Docker's network hook exits 1. Seen, cause not found:
+ * refused with words rather than at the end of a minute's `up`.
+ */
+static int refuse_crun_in_guest(const struct dink_plan *p, const struct dink_plan_layer *l,
+				struct dink_err *err)
+{
+	const struct dink_plan_layer *parent = l->parent >= 0 ? &p->layers[l->parent] : NULL;
+
+	if (l->runtime != DINK_RUNTIME_CRUN || !parent || !parent->is_vm ||
+	    parent->spec->daemon != DINK_DAEMON_DOCKER)
+		return 0;
+	dink_scenario_problem(
+		p->scenario, l->spec->runtime_mark, err,
+		"layer %s: crun cannot start containers for the Docker daemon of a VM "
+		"layer (%s)",
+		l->path, parent->path);
+	return dink_err_hint(err, "runtime: runc");
+}
+
 int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
 {
 	bool any_vm = false, host_vm = false;
@@ -182,6 +203,8 @@ int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct d
 			l->runtime_reason =
 				xstrdup(l->spec->runtime_mark.line ? "named in the scenario"
 								   : "the default");
+		if (refuse_crun_in_guest(p, l, err) < 0)
+			return -EINVAL;
 		l->is_vm = l->runtime == DINK_RUNTIME_DINK_VM || l->runtime == DINK_RUNTIME_KATA;
 		/* The official Kata has its own guest and takes no block root of ours. */
 		l->block_root =

@@ -141,8 +141,8 @@ static void name_runtimes(struct dink_plan *p)
 			l->runtime_name = xstrdup(dink_runtime_name(l->runtime));
 			break;
 		default:
-			/* runc: every Docker has it, a guest's default is crun, so it is named
-			 * where the scenario did; Podman's default is crun and equal. */
+			/* runc: Docker's default, named where the scenario did; Podman's default
+			 * is crun and equal. */
 			if (l->spec->runtime_mark.line && p->engine_kind == DINK_ENGINE_DOCKER)
 				l->runtime_name = xstrdup("runc");
 		}

@@ -168,6 +168,24 @@ static void test_kata_choice(void **state)
 	assert_int_equal(without->layers[0].kernel, 0);
 }
 
+static void test_crun_in_guest(void **state)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s =
+		parse("dink: 1\nname: t\nlayers:\n"
+		      "  vm:\n    image: docker-host\n    runtime: dink-vm\n    memory: 1GiB\n"
+		      "    daemon: docker\n    layers:\n"
+		      "      in: {image: debian, runtime: crun}\n");
+	_cleanup_(dink_facts_freep) struct dink_facts *f = host("debian12-tcg");
+	struct dink_plan *p = NULL;
+
+	(void)state;
+	assert_int_not_equal(dink_plan_make(s, f, &p, &err), 0);
+	assert_int_equal(err.code, DINK_E_SCENARIO);
+	assert_int_equal(err.src.line, 10);
+	assert_string_equal(err.hint, "runtime: runc");
+}
+
 static void test_thousand_layers(void **state)
 {
 	_cleanup_str_ struct dink_str yaml = {};
@@ -202,9 +220,9 @@ static void test_thousand_layers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden),		cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_drivers),		cmocka_unit_test(test_kata_choice),
-		cmocka_unit_test(test_thousand_layers),
+		cmocka_unit_test(test_golden),	      cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_drivers),	      cmocka_unit_test(test_kata_choice),
+		cmocka_unit_test(test_crun_in_guest), cmocka_unit_test(test_thousand_layers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
