@@ -30,6 +30,7 @@ struct proc {
 	int status;
 	bool terminal;
 	uint32_t in, out, err; /* stream ids; with a terminal only in */
+	int outputs[3];	       /* pipes that are not tied to their streams yet, -1 = none */
 	int open_outputs;      /* streams whose end must come before the exit event */
 	int listener;	       /* crun hands the terminal over here */
 	int tty;	       /* for its size */
@@ -78,6 +79,10 @@ static void free_proc(struct proc *p)
 	}
 	for (size_t i = 0; suffixes[i]; i++)
 		remove_file(p, suffixes[i]);
+	for (int fd = 0; fd < 3; fd++) {
+		if (p->outputs[fd] >= 0)
+			close(p->outputs[fd]);
+	}
 	if (p->listener >= 0)
 		close(p->listener);
 	if (p->tty >= 0)
@@ -101,6 +106,7 @@ static struct proc *new_proc(struct agent *a, uint32_t request, const char *name
 		p->err = (uint32_t)dink_json_int_or(msg, "err", 0);
 	}
 	p->listener = p->tty = -1;
+	p->outputs[0] = p->outputs[1] = p->outputs[2] = -1;
 	p->file = xasprintf(AGENT_DIR "/p%u", a->serial++);
 	p->next = procs;
 	procs = p;
@@ -154,7 +160,7 @@ static void on_output_done(void *ctx, uint32_t id)
 	report_exit(p);
 }
 
-/* make_pipe() - child's end in child[fd], ours tied to the stream; owned by the process's user */
+/* make_pipe() - child's end in child[fd], ours for the stream; owned by the process's user */
 static int make_pipe(struct proc *p, uint32_t id, int fd, int child[3], uid_t uid, gid_t gid)
 {
 	int ends[2];
@@ -174,9 +180,23 @@ static int make_pipe(struct proc *p, uint32_t id, int fd, int child[3], uid_t ui
 		dink_chan_stream(p->a->chan, id, ends[1], -1, NULL, NULL);
 		return 0;
 	}
-	p->open_outputs++;
-	dink_chan_stream(p->a->chan, id, -1, ends[0], on_output_done, p);
+	p->outputs[fd] = ends[0];
 	return 0;
+}
+
+/*
+ * tie_outputs() - once crun has succeeded: what it says of a failure goes into its log as well, and
+ * engines print it from there. As much as a pipe holds waits meanwhile.
+ */
+static void tie_outputs(struct proc *p)
+{
+	for (int fd = 1; fd < 3; fd++) {
+		if (p->outputs[fd] < 0)
+			continue;
+		p->open_outputs++;
+		dink_chan_stream(p->a->chan, fd == 1 ? p->out : p->err, -1, TAKE_FD(p->outputs[fd]),
+				 on_output_done, p);
+	}
 }
 
 /* listen_console() - where crun sends the terminal's other end */
@@ -350,6 +370,7 @@ static void crun_done(void *ctx, int status)
 	p->pid = pid;
 	if (!p->name[0])
 		p->a->init = pid;
+	tie_outputs(p);
 	answer = dink_json_new();
 	dink_json_set_int(answer, "pid", pid);
 	agent_answer(p->a, p->request, answer);

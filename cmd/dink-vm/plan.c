@@ -12,29 +12,49 @@
 #include <limits.h>
 #include <sys/random.h>
 
-#define QBOOT "/usr/share/qemu/qboot.rom"
+#define QBOOT		"/usr/share/qemu/qboot.rom"
+#define GUEST_INSTALLED "/usr/local/lib/dink/guest"
 
 static bool is_guest(const char *dir)
 {
 	_cleanup_free_ char *kernel = xasprintf("%s/vmlinux", dir);
-	return dink_exists(kernel);
+	_cleanup_free_ char *initrd = xasprintf("%s/initramfs.cpio", dir);
+
+	return dink_exists(kernel) && dink_exists(initrd);
+}
+
+/* The hint is a command that can be typed as it is. */
+static void hint_bundle(const char *named, const char *beside, struct dink_err *err)
+{
+	_cleanup_free_ char *dink = xasprintf("%s/dink", dink_program_dir());
+	bool installed = STREQ(dink_program_dir(), "/usr/local/bin");
+
+	dink_err_hint(err, "make one: %s kernel bundle -o %s (or name its folder by --guest DIR)",
+		      installed || !dink_exists(dink) ? "dink" : dink,
+		      named	  ? named
+		      : installed ? GUEST_INSTALLED
+				  : beside);
 }
 
 static char *find_guest(const struct vm_globals *g, struct dink_err *err)
 {
 	_cleanup_free_ char *beside = xasprintf("%s/guest", dink_program_dir());
-	const char *places[] = {g->guest, g->guest ? NULL : getenv("DINK_VM_GUEST"),
-				g->guest ? NULL : beside, "/usr/local/lib/dink/guest",
-				DINK_GUEST_IN_LAYER};
-	size_t n = g->guest ? 1 : ARRAY_SIZE(places);
+	const char *named = g->guest ? g->guest : getenv("DINK_VM_GUEST");
+	const char *places[] = {named, beside, GUEST_INSTALLED, DINK_GUEST_IN_LAYER};
 
-	for (size_t i = 0; i < n; i++) {
-		if (places[i] && is_guest(places[i]))
+	/* one that was named is meant: another kernel in its place would be a surprise */
+	for (size_t i = named ? 0 : 1; i < (named ? 1 : ARRAY_SIZE(places)); i++) {
+		if (is_guest(places[i]))
 			return xstrdup(places[i]);
 	}
-	dink_err_set(err, DINK_E_HOST, ENOENT, "no guest kernel%s%s", g->guest ? " in " : "",
-		     g->guest ? g->guest : "");
-	dink_err_hint(err, "dink kernel build makes one; --guest DIR names its folder");
+	if (named)
+		dink_err_set(err, DINK_E_HOST, ENOENT, "no guest (vmlinux, initramfs.cpio) in %s",
+			     named);
+	else
+		dink_err_set(err, DINK_E_HOST, ENOENT,
+			     "no guest (vmlinux, initramfs.cpio) in %s, %s or %s", beside,
+			     GUEST_INSTALLED, DINK_GUEST_IN_LAYER);
+	hint_bundle(named, beside, err);
 	return NULL;
 }
 

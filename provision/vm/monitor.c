@@ -28,12 +28,25 @@ enum {
 	STATUS_KILLED = 128 + SIGKILL,
 };
 
+/* CPU time that a program of ours has used so far */
+static long long cpu_ms(const struct mon_child *child)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	if (child->pid <= 0 || clock_getcpuclockid(child->pid, &clock) != 0 ||
+	    clock_gettime(clock, &t) < 0)
+		return 0;
+	return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 void mon_trace(struct monitor *m, const char *what)
 {
 	if (m->log.out <= 0 || m->log.written > (64 << 10))
 		return;
-	_cleanup_free_ char *line = xasprintf(
-		"[%6lld ms] %s\n", (long long)dink_now_ms() - (long long)m->born_ms, what);
+	_cleanup_free_ char *line = xasprintf("[%6lld ms, CPU %5lld + %3lld ms] %s\n",
+					      (long long)dink_now_ms() - (long long)m->born_ms,
+					      cpu_ms(&m->qemu), cpu_ms(&m->virtiofsd), what);
 	if (dink_fd_write_all(m->log.out, line, strlen(line)) == 0)
 		m->log.written += strlen(line);
 }
