@@ -112,8 +112,8 @@ static char *reword_error(const char *msg)
 
 	if (!end)
 		return xstrdup(msg);
-	return xasprintf("%.*sexec: \"%.*s\": executable file not found in $PATH%s",
-			 (int)(at - msg), msg, (int)(end - name), name, end + strlen(after));
+	return xasprintf("%.*sexec: \"%.*s\": executable file not found in $PATH", (int)(at - msg),
+			 msg, (int)(end - name), name);
 }
 
 char *agent_crun_error(const char *log, int status)
