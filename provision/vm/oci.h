@@ -67,7 +67,7 @@ struct dink_oci {
 	bool terminal;
 	char *hostname;
 	char *disk_options; /* DINK_OCI_DISK_OPTIONS, NULL = none given */
-	char *netns; /* path to join, NULL = a new one */
+	char *netns;	    /* path to join, NULL = a new one */
 	struct dink_oci_share shares[DINK_OCI_SHARES_MAX];
 	size_t n_shares;
 	struct dink_oci_disk disks[DINK_OCI_DISKS_MAX];
