@@ -92,8 +92,9 @@ static int run_plan(struct dink_args *args, struct dink_err *err)
 		r = dink_facts_load(o->facts, &f, err);
 	else
 		r = dink_facts_probe(0, &args->progress, &f, err);
-	if (r == 0)
-		r = dink_plan_make(s, f, &p, err);
+	if (r < 0)
+		return r;
+	r = dink_plan_make(s, f, &p, err);
 	if (r < 0)
 		return r;
 	if (args->json) {

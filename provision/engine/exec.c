@@ -248,7 +248,9 @@ static int tell_refusal(struct session *s, const char *text, size_t n)
 	if (n > strlen(": unknown") && memcmp(text + n - 9, ": unknown", 9) == 0)
 		n -= 9; /* containerd's class of the error: it is always that */
 	write_text(s->x->errfd, text, n);
-	write_text(s->x->errfd, "\r\n" + !s->x->tty, s->x->tty ? 2 : 1);
+	if (s->x->tty)
+		write_text(s->x->errfd, "\r", 1);
+	write_text(s->x->errfd, "\n", 1);
 	return refusal_code(text);
 }
 
