@@ -65,8 +65,8 @@ static void test_damaged_middle(void **state)
 	static const char *const middles[] = {
 		"garbage\n",
 		"{\"seq\":9,\"event\":\"done\",\"step\":7}\n",
-		"{\"seq\":9,\"event\":\"intent\",\"step\":9,\"key\":\"b\",\"kind\":\"k\","
-		"\"params\":{}}\n",
+		("{\"seq\":9,\"event\":\"intent\",\"step\":9,\"key\":\"b\",\"kind\":\"k\","
+		 "\"params\":{}}\n"),
 		"{\"seq\":9,\"event\":\"intent\",\"step\":2,\"key\":\"b\",\"params\":{}}\n",
 		"{\"seq\":9,\"event\":\"dance\",\"step\":1}\n",
 		"[]\n",

@@ -264,7 +264,7 @@ static void test_kill_at_each_step(void **state)
 static void test_lock(void **state)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
-	_cleanup_(dink_step_closep) struct dink_step_ctx *ctx = open_run(true);
+	_cleanup_(dink_step_closep) struct dink_step_ctx *ctx _unused_ = open_run(true);
 	struct dink_step_open o = {.instance = "t", .create = true};
 	struct dink_step_ctx *second = NULL;
 
