@@ -80,7 +80,16 @@ static int remove_tree(const char *path, struct dink_err *err)
 	pid_t pid;
 	int status;
 
-	if (geteuid() == 0 || !dink_exists(path))
+	/* processes of a killed build may still be on their way out, writing */
+	for (int i = 0; i < 20 && (geteuid() == 0 || !dink_exists(path)); i++) {
+		if (dink_rm_rf(path, err) == 0)
+			return 0;
+		if (err->errnum != ENOTEMPTY && err->errnum != EEXIST)
+			return -err->errnum;
+		dink_err_clear(err);
+		usleep(100000);
+	}
+	if (geteuid() == 0)
 		return dink_rm_rf(path, err);
 	add_unshare(&cmd);
 	dink_strv_addl(&cmd.argv, "rm", "-rf", "--", path, NULL);
@@ -129,9 +138,10 @@ static int run_mmdebstrap(const struct dink_recipe *r, const char *dir, const ch
 		dink_strv_addf(&cmd.env, "TMPDIR=%s", tmp);
 	else if (!getenv("TMPDIR"))
 		dink_strv_add(&cmd.env, "TMPDIR=/var/tmp");
-	/* what it mounts goes with its namespace, even if it is killed */
+	/* what it mounts and starts goes with its namespaces, even if it is killed */
 	if (geteuid() == 0)
-		dink_strv_addl(&cmd.argv, "unshare", "--mount", "--", NULL);
+		dink_strv_addl(&cmd.argv, "unshare", "--mount", "--pid", "--fork", "--kill-child",
+			       "--mount-proc", "--", NULL);
 	dink_strv_addl(&cmd.argv, "mmdebstrap", geteuid() == 0 ? "--mode=root" : "--mode=unshare",
 		       "--variant=apt", "--format=tar", "--verbose",
 		       "--aptopt=Apt::Install-Recommends \"false\"", NULL);
