@@ -42,6 +42,9 @@ stop_podman() {
 	[ -e "$dir/pid" ] || return 0
 	"$tool" at host "$dir/sock" remove c1
 	"$tool" at host "$dir/sock" remove c3
+	# of each exec a conmon stays for five minutes, as podman's client would want its exit code;
+	# ended by force, since its exit command would mount the storage again
+	for p in $(pgrep -f "^/usr/bin/conmon .*$dir"); do kill -KILL "$p"; done
 	p=$(cat "$dir/pid")
 	kill "$p"
 	wait_gone "$p"

@@ -104,8 +104,9 @@ start_podman() {
 stop_podman() {
 	local p
 	docker -H "unix://$T/podman/sock" ps -aq | xargs -r docker -H "unix://$T/podman/sock" rm -f
-	# of each exec a conmon stays for five minutes, as podman's client would want its exit code
-	for p in $(pgrep -f "^/usr/bin/conmon .*$T/podman"); do kill "$p"; done
+	# of each exec a conmon stays for five minutes, as podman's client would want its exit code;
+	# ended by force, since its exit command would mount the storage again
+	for p in $(pgrep -f "^/usr/bin/conmon .*$T/podman"); do kill -KILL "$p"; done
 	kill "$(cat "$T/podman.pid")"
 	wait "$(cat "$T/podman.pid")" || [ $? -ge 128 ]
 	rm "$T/podman.pid"
