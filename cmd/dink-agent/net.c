@@ -325,12 +325,23 @@ static int fill_link(struct json_object *l, unsigned index, struct dink_err *err
 	return r;
 }
 
+/* remove_nic() - a card without a link has no place in a container: its driver lets go of it */
+static void remove_nic(const struct nic *nic)
+{
+	const char *slash = strrchr(nic->device, '/');
+	int r = agent_write_file("/sys/bus/virtio/drivers/virtio_net/unbind", slash + 1);
+
+	if (r < 0)
+		agent_say("removing %s: %s", nic->name, strerror(-r));
+}
+
 int agent_network(struct json_object *msg, struct dink_err *err)
 {
 	struct json_object *links = dink_json_get(msg, "links");
 	size_t n = dink_json_len(msg, "links"), n_nics;
 	_cleanup_free_ struct nic *nics = xcalloc(NICS_MAX, sizeof(*nics));
 	unsigned index[NICS_MAX];
+	bool used[NICS_MAX] = {};
 
 	n_nics = list_nics(nics);
 	/* numbers now: names change below */
@@ -345,11 +356,16 @@ int agent_network(struct json_object *msg, struct dink_err *err)
 			return dink_err_set(err, DINK_E_HOST, ENODEV,
 					    "no network card %lld: the guest has %zu",
 					    (long long)at, n_nics);
+		used[at] = true;
 		r = shape_link(l, index[at], err);
 		if (!r)
 			r = fill_link(l, index[at], err);
 		if (r < 0)
 			return r;
+	}
+	for (size_t i = 0; dink_json_bool_or(msg, "only", false) && i < n_nics; i++) {
+		if (!used[i])
+			remove_nic(&nics[i]);
 	}
 	return 0;
 }

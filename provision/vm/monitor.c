@@ -439,9 +439,14 @@ static void read_sync(void *ctx, int fd, _unused_ uint32_t events)
 	}
 	dink_str_addn(&m->sync_in, buf, (size_t)n);
 	if (strchr(m->sync_in.s, '\n')) {
+		_cleanup_(dink_err_clear) struct dink_err err = {};
 		mon_trace(m, "hooks are done");
 		m->hooks_done = true;
-		create_in_guest(m);
+		/* Docker 20.10 forgets a task that does not start; one not created it cleans up */
+		if (mon_check_links(m, &err) < 0)
+			mon_fail(m, &err);
+		else
+			create_in_guest(m);
 	}
 }
 

@@ -21,7 +21,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { LOG_MAX = 256 << 10 };
+enum { LOG_MAX = 256 << 10, SPARE_NICS = 3 };
 
 static void read_log(void *ctx, int fd, _unused_ uint32_t events)
 {
@@ -227,11 +227,19 @@ static int open_taps(struct monitor *m, struct dink_qemu_opts *o, struct dink_er
 	if (want < 0)
 		return want;
 	if (want == 0) {
-		/* the engine may move a link in before start: without /dev/net/tun, do without */
+		/*
+		 * Links come later: by a hook while the guest boots (Docker until 25) or before
+		 * start. How many is not known yet; a spare card costs the guest 10 ms, and 30 ms
+		 * to be taken away at start. Without /dev/net/tun, do without.
+		 */
 		if (access("/dev/net/tun", R_OK | W_OK) < 0)
 			return 0;
-		want = 1;
+		want = SPARE_NICS;
 	}
+	if (want > DINK_QEMU_NICS_MAX)
+		return dink_err_set(err, DINK_E_HOST, 0,
+				    "%d network links: a VM has at most %d network cards", want,
+				    DINK_QEMU_NICS_MAX);
 	for (; o->n_taps < want; o->n_taps++) {
 		int r = dink_tap_open(o->n_taps, &o->taps[o->n_taps], err);
 		if (r < 0)

@@ -125,6 +125,15 @@ static void ask_guest(struct mon_client *c, struct json_object *msg, dink_chan_r
 
 /* --- start --- */
 
+/* As with runc: engines count on it that what cannot be started ends by itself. */
+static void end_unstarted(struct monitor *m, const char *why)
+{
+	if (m->status != MON_CREATED)
+		return;
+	mon_trace(m, why);
+	mon_finish(m, 128 + SIGKILL);
+}
+
 static void take_start(void *ctx, struct json_object *msg)
 {
 	struct mon_client *c = ctx;
@@ -133,16 +142,21 @@ static void take_start(void *ctx, struct json_object *msg)
 	if (msg && dink_json_bool_or(msg, "ok", false) && m->status == MON_CREATED) {
 		m->status = MON_RUNNING;
 		mon_trace(m, "started");
+		relay(ctx, msg);
+		return;
 	}
 	relay(ctx, msg);
+	end_unstarted(m, "not started");
 }
 
 static void take_network(void *ctx, struct json_object *msg)
 {
 	struct mon_client *c = ctx;
+	struct monitor *m = c->m;
 
 	if (!msg || !dink_json_bool_or(msg, "ok", false)) {
 		relay(ctx, msg);
+		end_unstarted(m, "the guest refused its network");
 		return;
 	}
 	c->pending--;
@@ -151,23 +165,30 @@ static void take_network(void *ctx, struct json_object *msg)
 	ask_guest(c, req, take_start);
 }
 
+int mon_check_links(struct monitor *m, struct dink_err *err)
+{
+	int n = dink_links_count(err);
+
+	if (n < 0 || n <= m->n_nics)
+		return n < 0 ? n : 0;
+	dink_err_set(err, DINK_E_HOST, 0, "%d network links for a VM with %d network cards", n,
+		     m->n_nics);
+	return dink_err_hint(err, m->n_nics ? "a VM gets as many as there are links when it is "
+					      "created, or 3 if there are none yet"
+					    : "give /dev/net/tun to where dink-vm runs");
+}
+
 /* The links are looked for now: Docker 26 and later attach the network after create. */
 static int join_links(struct monitor *m, struct json_object **ret, struct dink_err *err)
 {
 	_cleanup_json_ struct json_object *links = NULL;
-	int r = dink_links_scan(&links, err);
+	int r = mon_check_links(m, err);
 
+	if (r == 0)
+		r = dink_links_scan(&links, err);
 	if (r < 0)
 		return r;
 	size_t n = json_object_array_length(links);
-	if (n > (size_t)m->n_nics) {
-		dink_err_set(err, DINK_E_HOST, 0,
-			     "%zu network links for a VM with %d network cards", n, m->n_nics);
-		return dink_err_hint(err, m->n_nics
-						  ? "attach further networks before the container "
-						    "is created"
-						  : "give /dev/net/tun to where dink-vm runs");
-	}
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *l = json_object_array_get_idx(links, i);
 		r = dink_tap_join((int)i, (int)dink_json_int_or(l, "ifindex", 0),
@@ -192,11 +213,13 @@ static void op_start(struct mon_client *c, _unused_ struct json_object *req)
 	mon_trace(c->m, "start asked");
 	if (join_links(c->m, &links, &err) < 0) {
 		answer_err(c, &err);
+		end_unstarted(c->m, "links not joined");
 		return;
 	}
 	struct json_object *msg = dink_json_new();
 	dink_json_set_str(msg, "op", "network");
 	dink_json_set(msg, "links", links);
+	dink_json_set_bool(msg, "only", true);
 	ask_guest(c, msg, take_network);
 }
 

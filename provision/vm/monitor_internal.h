@@ -105,6 +105,7 @@ int mon_boot(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_drain_logs(struct monitor *m);
 
 /* monitor_ctl.c */
+int mon_check_links(struct monitor *m, struct dink_err *err) _must_check_; /* enough NICs? */
 int mon_listen(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_exec_exited(struct monitor *m, const char *name, int status);
 void mon_close_clients(struct monitor *m);

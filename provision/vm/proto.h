@@ -34,7 +34,8 @@
  *	            "routes":[{"to":"default","via":"172.17.0.1","src":"..","metric":N}],
  *	            "neighbours":[{"to":"172.17.0.1","mac":".."}]}]}
  *	            index = position of the NIC (PCI order); all but index may be left out; a route
- *	            without via is on-link. May be sent again, also for more links
+ *	            without via is on-link. May be sent again, also for more links; with
+ *	            "only":true the last time, for NICs that no link names are taken away
  *	{"op":"create","config":{OCI config.json as adapted},"terminal":bool,
  *	            "in":ID,"out":ID,"err":ID} -> {"pid":N}  stream ids, 0 or absent = /dev/null;
  *with a terminal only "in" is used, both ways

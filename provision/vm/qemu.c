@@ -119,7 +119,8 @@ static void write_kernel(struct writer *w, const struct dink_qemu_opts *o)
 	/* -kernel, -initrd and -append take plain strings, not option lists */
 	dink_strv_addl(w->argv, "-kernel", o->kernel, "-initrd", o->initrd, NULL);
 	dink_str_add(&line, "quiet panic=-1 reboot=t mitigations=off nokaslr "
-			    "cgroup_no_v1=all random.trust_cpu=on rdinit=/init");
+			    "cgroup_no_v1=all random.trust_cpu=on rdinit=/init "
+			    "rcupdate.rcu_expedited=1");
 	/* interfaces that drivers make by themselves have no place in a container */
 	dink_str_add(&line, " dummy.numdummies=0 ifb.numifbs=0 fb_tunnels=none");
 	dink_str_add(&line, o->console_fd >= 0 ? " console=ttyS0" : " 8250.nr_uarts=0");

@@ -4,6 +4,7 @@
 # shellcheck disable=SC2016 # words for a shell in the container stay in single quotes
 
 load vm
+bats_require_minimum_version 1.5.0
 
 setup_file() {
 	need "root" test "$(id -u)" = 0
@@ -60,7 +61,7 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 		run vmrun --rm --network none box:1 sh -c "exit $code"
 		[ "$status" -eq $code ]
 	done
-	run vmrun --rm --network none box:1 no-such-command
+	run -127 vmrun --rm --network none box:1 no-such-command
 	[ "$status" -eq 127 ]
 	[[ "$output" == *"executable file not found in \$PATH"* ]]
 	run vmrun --rm --network none box:1 /etc/passwd
@@ -94,8 +95,8 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 @test "the terminal has the engine's size, also after a resize" {
 	vmrun -dit --name cc --network none box:1 sh
 	curl -sf --unix-socket "$T/docker.sock" -X POST "http://d/containers/cc/resize?h=33&w=77"
-	sleep 0.5
-	docker exec cc sh -c 'stty size <"$(ls /dev/pts/[0-9]* | head -n 1)"' | grep -x '33 77'
+	has_size() { docker exec cc sh -c 'stty size <"$(ls /dev/pts/[0-9]* | head -n 1)"' | grep -x '33 77'; }
+	wait_for 5 has_size
 }
 
 @test "run -d, logs, exec, exec -i, exec -it, exec exit codes" {
@@ -209,6 +210,102 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 	[ -z "$output" ]
 }
 
+@test "a block root: read-only below a writable overlay in memory; the image stays as it is" {
+	mkfs.erofs "$T/root.erofs" "$T/rootfs" >/dev/null 2>&1
+	sum=$(sha256sum <"$T/root.erofs")
+	run vmrun --rm --network none -v "$T/root.erofs:/.dink-root:ro" box:1 \
+		sh -c 'grep " / " /proc/mounts; echo x >/new; cat /new; ls -a / | grep -c dink'
+	[ "${lines[0]%% *}" = overlay ]
+	[ "${lines[1]}" = x ]
+	[ "${lines[2]}" = 0 ]
+	# nothing of it went to the engine's own copy, and nothing shared it
+	run vmrun --rm --network none -v "$T/root.erofs:/.dink-root:ro" box:1 \
+		sh -c 'ls /new; grep -c virtiofs /proc/mounts'
+	[[ "$output" == *"/new: No such file"* ]]
+	[ "$sum" = "$(sha256sum <"$T/root.erofs")" ]
+}
+
+@test "a block root with an upper disk keeps what was written" {
+	mkfs.erofs "$T/root2.erofs" "$T/rootfs" >/dev/null 2>&1
+	truncate -s 120M "$T/upper"
+	mkfs.btrfs -q "$T/upper" >/dev/null
+	set -- -v "$T/root2.erofs:/.dink-root:ro" -v "$T/upper:/.dink-upper" box:1
+	vmrun --rm --network none "$@" sh -c 'echo kept >/etc/new; rm /etc/group'
+	run vmrun --rm --network none "$@" sh -c 'cat /etc/new; ls /etc'
+	[ "${lines[0]}" = kept ]
+	[[ "$output" != *group* ]]
+	btrfs check "$T/upper"
+}
+
+@test "files of a volume: open after unlink, rename over, append, links, sparse, truncate" {
+	mkdir "$T/vv"
+	vmrun --rm --network none -v "$T/vv:/v" -w /v box:1 sh -ec '
+		echo one >a; exec 5<>a; rm a; echo two >&5; [ "$(stat -Lc %h /proc/self/fd/5)" = 0 ]
+		[ "$(cat /proc/self/fd/5)" = two ]; exec 5>&-
+		echo old >b; echo new >c; mv c b; echo more >>b
+		ln b hard; [ "$(stat -c %h b)" = 2 ]; ln -s b soft; [ "$(readlink soft)" = b ]
+		truncate -s 1048576 sparse; [ "$(stat -c %s,%b sparse)" = 1048576,0 ]; truncate -s 3 b
+		chown 12:34 hard; chmod 4750 hard; mkfifo pipe; touch -d @1000000000 sparse'
+	[ "$(cat "$T/vv/hard")" = new ]
+	[ "$(stat -c %a,%u,%g "$T/vv/b")" = 4750,12,34 ]
+	[ "$(stat -c %Y "$T/vv/sparse")" = 1000000000 ]
+	[ -p "$T/vv/pipe" ] && [ ! -e "$T/vv/a" ]
+}
+
+@test "connect: a unix socket in the container through control.sock, both ways, with half-close" {
+	mkdir "$T/tools"
+	cc -std=gnu17 -D_GNU_SOURCE -static -o "$T/tools/sock" "$ROOT_DIR/tests/e2e/tools/sock.c"
+	vmrun -d --name cc --network none -v "$T/tools:/t:ro" box:1 \
+		sh -c '/t/sock echo /tmp/s && echo served; sleep 1000; :'
+	# in its folder, for sun_path is short
+	cd "$T"/exec/runtime-*/moby/"$(docker inspect -f '{{.Id}}' cc)"
+	run "$T/tools/sock" call control.sock /tmp/missing
+	[ "$status" -eq 1 ]
+	[[ "$output" == *'"ok":false'*'"errno":2'* ]]
+	wait_for 5 docker exec cc test -S /tmp/s
+	head -c 3000000 /dev/urandom >"$T/sent"
+	timeout 20 "$T/tools/sock" call control.sock /tmp/s <"$T/sent" >"$T/back"
+	echo end >>"$T/sent"
+	cmp "$T/sent" "$T/back"
+	wait_for 5 eval 'docker logs cc | grep -qx served'
+}
+
+@test "two networks: two cards in the engine's order, each with its address" {
+	docker network create --subnet 172.31.253.0/24 -o com.docker.network.bridge.name="${BRIDGE}b" second
+	docker create --name two --runtime=dink-vm box:1 sh -c 'ip -o -4 addr | sed "s/.*: \(eth.\) *inet \([^ ]*\).*/\1 \2/"'
+	docker network connect --ip 172.31.253.9 second two
+	run docker start -a two
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"eth0 $NET."* ]]
+	[[ "$output" == *"eth1 172.31.253.9/24"* ]]
+	docker rm -f two
+	docker network rm second
+}
+
+@test "more networks than the VM has cards: refused in words, and no VM is left" {
+	local n
+	docker create --name many --runtime=dink-vm box:1 true
+	for n in 1 2 3; do
+		docker network create --subnet "172.31.25$n.0/24" -o com.docker.network.bridge.name="${BRIDGE}$n" "more$n"
+		docker network connect "more$n" many
+	done
+	run docker start many
+	[ "$status" -ne 0 ]
+	[[ "$output" == *"4 network links for a VM with 3 network cards"* ]]
+	id=$(docker inspect -f '{{.Id}}' many)
+	no_vm() { [ -z "$(pgrep -f -- "-name $id")" ]; }
+	wait_for 5 no_vm
+	docker rm -f many
+	for n in 1 2 3; do docker network rm "more$n"; done
+}
+
+@test "a failed exec says one thing once, as with runc" {
+	vmrun -d --name cc --network none box:1 sleep 1000
+	run -126 docker exec cc no-such-command
+	[ "${#lines[@]}" -eq 1 ]
+	[[ "$output" == *'exec: "no-such-command": executable file not found in $PATH: unknown'* ]]
+}
+
 @test "limits make the size of the VM" {
 	run vmrun --rm --network none -m 256m --cpus 2 box:1 sh -c 'nproc; awk "/MemTotal/{print (\$2 > 230000 && \$2 < 400000)}" /proc/meminfo; cat /sys/fs/cgroup/memory.max'
 	[ "${lines[0]}" = 2 ]
@@ -263,7 +360,7 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 @test "an exec ends with its VM" {
 	vmrun -d --name kk --network none box:1 sleep 1000
 	timeout 20 docker exec kk sleep 1000 3>&- &
-	sleep 1
+	wait_for 5 docker exec kk sh -c 'ps | grep -v grep | grep "sleep 1000" | wc -l | grep -x 2'
 	docker kill kk
 	run wait %1
 	[ "$status" -eq 137 ]

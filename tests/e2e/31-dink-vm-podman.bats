@@ -4,6 +4,7 @@
 # shellcheck disable=SC2016 # words for a shell in the container stay in single quotes
 
 load vm
+bats_require_minimum_version 1.5.0
 
 setup_file() {
 	need "root" test "$(id -u)" = 0
@@ -36,7 +37,7 @@ vmrun() { pod run --ulimit nofile=1024:1024 "$@"; }
 	run vmrun --rm --network none box:1 sh -c 'uname -r; exit 42'
 	[ "$status" -eq 42 ]
 	[ "$output" != "$(uname -r)" ]
-	run vmrun --rm --network none box:1 no-such-command
+	run -127 vmrun --rm --network none box:1 no-such-command
 	[ "$status" -eq 127 ]
 	[ "$(echo in | vmrun --rm -i --network none box:1 cat)" = in ]
 	vmrun --rm --network none box:1 sh -c 'echo out; echo err >&2' >"$T/out" 2>"$T/err"
@@ -54,7 +55,7 @@ vmrun() { pod run --ulimit nofile=1024:1024 "$@"; }
 	vmrun -d --name cc --network none box:1 sh -c 'trap "exit 9" TERM; while :; do sleep 0.1; done'
 	run pod exec cc sh -c 'exit 5'
 	[ "$status" -eq 5 ]
-	run pod exec cc no-such-command
+	run -127 pod exec cc no-such-command
 	[ "$status" -eq 127 ]
 	pod pause cc
 	[[ "$(pod ps -a --format '{{.Status}}')" == *Paused* ]]
