@@ -176,8 +176,11 @@ _noreturn_ static void child_exec(const struct dink_cmd *cmd, const char *progra
 	for (int sig = 1; sig < NSIG; sig++)
 		(void)signal(sig, SIG_DFL);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	/* a group of its own, so that an interrupt ends all that the program started */
 	if (cmd->new_session)
 		(void)setsid();
+	else
+		(void)setpgid(0, 0);
 	if (wire_stdio(fds) == 0 && (!cmd->dir || chdir(cmd->dir) == 0))
 		execve(program, cmd->argv.v, env);
 	e = errno;
@@ -346,13 +349,28 @@ static enum end pump(struct run *run, pid_t pid, int pidfd)
 		if (!gone && end == END_EXIT &&
 		    (dink_interrupted() || (deadline && now >= deadline))) {
 			end = dink_interrupted() ? END_INTERRUPT : END_TIMEOUT;
-			kill(pid, SIGTERM);
+			kill(-pid, SIGTERM);
 			kill_at = now + GRACE_MS;
 		} else if (!gone && kill_at && now >= kill_at) {
-			kill(pid, SIGKILL);
+			kill(-pid, SIGKILL);
 			kill_at = now + GRACE_MS;
 		}
 	}
+}
+
+/* Reaps the child; of a stopped one, what it started and did not wait for ends first. */
+static int reap(pid_t pid, bool stopped)
+{
+	uint64_t enough = dink_now_ms() + GRACE_MS;
+	int status = 0;
+
+	if (stopped)
+		kill(-pid, SIGKILL); /* the child's zombie still holds the number */
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	while (stopped && kill(-pid, 0) == 0 && dink_now_ms() < enough)
+		usleep(2000);
+	return status;
 }
 
 static const char *last_line(const char *text)
@@ -446,8 +464,7 @@ int dink_cmd_run(struct dink_cmd *cmd, struct dink_err *err)
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 		end = pump(&run, pid, pidfd);
 		(void)signal(SIGPIPE, old);
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
+		status = reap(pid, end != END_EXIT);
 	}
 	for (size_t i = 0; i < 3; i++) {
 		int *fd = (int *[]){&run.in, &run.out, &run.errfd}[i];

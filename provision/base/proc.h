@@ -49,7 +49,8 @@ void dink_cmd_argv(struct dink_cmd *cmd, ...) __attribute__((sentinel));
  *
  * A non-zero exit is DINK_E_CHILD ("mkfs.btrfs exited 1: LAST LINE", argv and stderr tail in
  * detail) unless ok_to_fail. A program that is not there is DINK_E_HOST with ENOENT.
- * SIGINT/SIGTERM seen meanwhile (see dink_interrupted()) end the child and give DINK_E_INTR.
+ * SIGINT/SIGTERM seen meanwhile (see dink_interrupted()) end the child and give DINK_E_INTR. The
+ * child leads a process group; at an interrupt or a timeout the whole group ends before the return.
  * If this process dies meanwhile, the child is killed: nobody would undo what it goes on doing.
  */
 int dink_cmd_run(struct dink_cmd *cmd, struct dink_err *err) _must_check_;

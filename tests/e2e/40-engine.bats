@@ -183,6 +183,7 @@ check_copy() {
 check_tty() {
 	run python3 "$BATS_TEST_DIRNAME/tools/on-a-tty.py" "$tool" at "${place:-host}" \
 		"${where:-$socket}" exec-t "$1" sh
+	echo "$output"
 	[ "$status" = 6 ]
 	[[ $output == *"33 101"* ]]  # the size at the start
 	[[ $output == *"44 122"* ]]  # and after SIGWINCH

@@ -33,6 +33,9 @@ teardown_file() {
 	if [ -d "$DINK_STATE_DIR/instances/$name" ]; then
 		"$dink" down -q --wait --volumes "$name"
 	fi
+	# a daemon that ends leaves the bridges of its networks
+	docker -H "unix://$T/docker.sock" rm -f mine
+	docker -H "unix://$T/docker.sock" network rm mine
 	stop_daemon "$T/pid"
 	stop_daemon "$T/usual.pid"
 	if [ -s "$T/podman.pid" ]; then
@@ -210,13 +213,14 @@ whole_life() {
 
 # As a user who is in no group and has no capability; $HOME is hers.
 as_user() {
-	env -u DINK_STATE_DIR -u DOCKER_HOST -u XDG_RUNTIME_DIR HOME="$T/home" \
+	env -u DINK_STATE_DIR -u DOCKER_HOST HOME="$T/home" XDG_RUNTIME_DIR="$T/home/xdg" \
 		DINK_RUN_DIR="$T/home/run" setpriv --reuid 4321 --regid 4321 --clear-groups --inh-caps=-all "$@"
 }
 
 @test "an ordinary user can validate, plan for a host, judge this one, make disks, check kernels" {
-	mkdir -p "$T/home"
-	chown 4321:4321 "$T/home"
+	mkdir -p "$T/home/xdg"
+	chmod 700 "$T/home/xdg"
+	chown -R 4321:4321 "$T/home"
 	chmod o+x "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/file" "$T"
 	run -0 as_user "$dink" validate -q scenarios/docker-in-kata.yaml
 	run -0 as_user "$dink" plan -q --facts tests/hosts/debian12-tcg.json scenarios/docker-in-kata.yaml

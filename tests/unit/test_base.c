@@ -220,6 +220,22 @@ static void child_past_its_deadline(void **state _unused_)
 	assert_true(dink_now_ms() - begin < 10000);
 }
 
+/* The command's shell dies at once of SIGTERM; what it left running in the background ignores that. */
+static void child_past_its_deadline_takes_its_own_along(void **state _unused_)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+	pid_t background;
+
+	dink_cmd_argv(&cmd, "sh", "-c", "(trap '' TERM; exec sleep 60) & echo $!; wait", NULL);
+	cmd.timeout_ms = 300;
+	assert_int_equal(dink_cmd_run(&cmd, &err), -ETIMEDOUT);
+	background = (pid_t)strtol(cmd.output, NULL, 10);
+	assert_true(background > 0);
+	assert_int_equal(kill(background, 0), -1);
+	assert_int_equal(errno, ESRCH);
+}
+
 static void child_that_prints_much(void **state _unused_)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
@@ -324,6 +340,7 @@ int main(void)
 		cmocka_unit_test(child_output_and_status),
 		cmocka_unit_test(child_that_is_not_there),
 		cmocka_unit_test(child_past_its_deadline),
+		cmocka_unit_test(child_past_its_deadline_takes_its_own_along),
 		cmocka_unit_test(child_that_prints_much),
 		cmocka_unit_test(a_reused_pid_is_safe),
 		cmocka_unit_test(hash_known_answer),

@@ -43,17 +43,21 @@ def say(text, until):
     read(until)
 
 
+def say_size(wanted):
+    """A size takes its way through engines, and nobody says when it has arrived."""
+    for _ in range(20):
+        say("stty size; echo told", "\ntold")
+        if wanted in out:
+            break
+        time.sleep(0.1)
+
+
 read("#")
-say("stty size", "33 101")
+say_size(b"33 101")
 say("echo on=$(tty) uid=$(id -u)", "uid=0")
 fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 122, 0, 0))
 os.kill(pid, signal.SIGWINCH)
-# the new size takes its way through engines, and nobody says when it has arrived
-for _ in range(20):
-    say("stty size; echo told", "\ntold")
-    if b"44 122" in out:
-        break
-    time.sleep(0.1)
+say_size(b"44 122")
 say("sleep 100", "sleep 100")
 time.sleep(0.5)
 os.write(master, b"\x03")
