@@ -9,6 +9,7 @@
  * the user may.
  */
 #include "images/build.h"
+#include "images/tar.h"
 
 #include "provision/base/file.h"
 #include "provision/base/hash.h"
@@ -194,18 +195,43 @@ static int make_erofs(const char *dir, const char *layer, const char *key, const
 	return remove_tree(root, err);
 }
 
-static int make_block_root(const struct dink_recipe *r, const char *name, const char *dir,
-			   const char *path, char **ret_id, struct dink_err *err)
+/*
+ * The engine's own copy of a block root: it looks up users and groups there (docker exec -u NAME),
+ * and nothing else, for the files are a disk of the guest.
+ */
+static int write_names_layer(const char *layer, const char *path, char ret_diff_id[65],
+			     struct dink_err *err)
 {
-	_cleanup_free_ char *empty = xasprintf("%s/empty.tar", dir);
+	static const char *const names[] = {"etc", "etc/passwd", "etc/group"};
+	_cleanup_(dink_tar_freep) struct dink_tar *from = NULL;
+	_cleanup_(dink_tar_writer_freep) struct dink_tar_writer *to = NULL;
+	int e = dink_tar_open(layer, &from, err);
+
+	if (e == 0)
+		e = dink_tar_create(path, NULL, &to, err);
+	while (e == 0 && (e = dink_tar_next(from, err)) == 1) {
+		bool wanted = false;
+
+		for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+			wanted |= STREQ(from->name, names[i]);
+		e = wanted ? dink_tar_put(to, from->entry, from->name, NULL, err) : 0;
+		if (e == 0 && wanted && archive_entry_filetype(from->entry) == AE_IFREG)
+			e = dink_tar_put_data(to, from, err);
+	}
+	if (e == 0)
+		e = dink_tar_finish(TAKE_PTR(to), err);
+	return e < 0 ? e : dink_sha256_file(path, ret_diff_id, err);
+}
+
+static int make_block_root(const struct dink_recipe *r, const char *name, const char *dir,
+			   const char *layer, const char *path, char **ret_id, struct dink_err *err)
+{
+	_cleanup_free_ char *names = xasprintf("%s/names.tar", dir);
 	_cleanup_free_ char *ref = xasprintf("%s:block-root", name);
 	char diff_id[65];
-	static const char zeros[2 * 512];
 
-	int e = dink_file_write(empty, zeros, sizeof(zeros), 0600, err);
-	if (e == 0)
-		e = dink_sha256_file(empty, diff_id, err);
-	return e < 0 ? e : dink_image_archive(r, path, ref, empty, diff_id, ret_id, err);
+	int e = write_names_layer(layer, names, diff_id, err);
+	return e < 0 ? e : dink_image_archive(r, path, ref, names, diff_id, ret_id, err);
 }
 
 static int write_manifest(const struct dink_recipe *r, const char *name, const char *key,
@@ -257,14 +283,14 @@ int dink_image_build(const struct dink_recipe *r, const char *name, const char *
 	if (e == 0)
 		e = dink_image_archive(r, paths.archive, ref, layer, diff_id, &id, err);
 	if (e == 0)
-		e = make_block_root(r, name, dir, paths.block_root, &block_root_id, err);
+		e = make_block_root(r, name, dir, layer, paths.block_root, &block_root_id, err);
 	if (e == 0)
 		e = make_erofs(dir, layer, key, paths.erofs, p, err);
 	if (e == 0)
 		e = write_manifest(r, name, key, id, block_root_id, &paths, err);
 	if (e < 0)
 		return e;
-	static const char *const scratch[] = {"base.tar", "layer.tar", "empty.tar", "tmp"};
+	static const char *const scratch[] = {"base.tar", "layer.tar", "names.tar", "tmp"};
 	for (size_t i = 0; i < ARRAY_SIZE(scratch); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", dir, scratch[i]);
 		e = dink_rm_rf(path, err);

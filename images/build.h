@@ -7,7 +7,7 @@
 #include "provision/base/json.h"
 
 /* Bump when the same recipe would give another image: it is part of every cache key. */
-#define DINK_IMAGE_BUILDER "dink-image-2"
+#define DINK_IMAGE_BUILDER "dink-image-3"
 /* Newest time stamp in an image, so that the same packages give the same bytes: 2025-01-01. */
 #define DINK_IMAGE_EPOCH     1735689600
 #define DINK_IMAGE_EPOCH_ISO "2025-01-01T00:00:00Z"

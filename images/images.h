@@ -8,7 +8,7 @@
  * and the builder's version.
  *
  * A VM layer with a block root never reads the root filesystem that its engine unpacks for it.
- * block-root.tar is for such layers: the same config over one empty layer, 5 KiB instead of
+ * block-root.tar is for such layers: the same config over a layer of names, 5 KiB instead of
  * hundreds of MiB to load, under a name of its own.
  */
 #pragma once
@@ -29,7 +29,7 @@ struct dink_image {
 	uint64_t archive_bytes;
 	char *block_root_ref; /* "docker-host:block-root"; these three NULL for an archive */
 	char *block_root_id;
-	char *block_root_archive; /* docker archive of the config over an empty root */
+	char *block_root_archive; /* docker archive of the config over /etc/passwd and group */
 };
 /*
  * dink_image_get() - from the cache or built (a minute)

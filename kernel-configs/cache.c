@@ -152,6 +152,7 @@ int dink_kernel_get(const struct dink_kernel_want *w, const struct dink_progress
 
 	if (r < 0)
 		return r;
+	dink_kernel_source_remember(&job.source);
 	r = dink_kernel_read(job.dir, ret, err);
 	if (r != -ENOENT || dink_err_is_set(err))
 		return r;

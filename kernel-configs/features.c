@@ -253,6 +253,11 @@ static const struct dink_kernel_need apparmor_needs[] = {
 	NEED("SECURITY_APPARMOR", "the docker-default profile"),
 	{},
 };
+static const struct dink_kernel_need hugepages_needs[] = {
+	NEED("HUGETLBFS", "huge pages set aside ahead"),
+	NEED("CGROUP_HUGETLB", "limits of huge pages"),
+	{},
+};
 static const struct dink_kernel_need hardening_needs[] = {
 	NEED_IN("SPECULATION_MITIGATIONS", "speculation attacks between layers", NULL, "6.8"),
 	NEED_IN("CPU_MITIGATIONS", "speculation attacks between layers", "6.9", NULL),
@@ -297,6 +302,7 @@ static const struct dink_kernel_feature table[] = {
 	{"systemd", "systemd as PID 1", false, FRAGMENTS("systemd"), systemd_needs},
 	{"ia32", "32-bit programs", false, FRAGMENTS("ia32"), ia32_needs},
 	{"apparmor", "AppArmor", false, FRAGMENTS("apparmor"), apparmor_needs},
+	{"hugepages", "huge pages set aside ahead", false, FRAGMENTS("hugepages"), hugepages_needs},
 	{"hardening", "layers of one guest that do not trust each other", false,
 	 FRAGMENTS("hardening"), hardening_needs},
 };

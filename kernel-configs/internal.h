@@ -28,9 +28,17 @@ struct dink_kernel_source {
 	char *tarball;	/* path; NULL for debian */
 	char *sha256;	/* of the tarball or of the .deb */
 	char *identity; /* goes into the key */
+	char *stamp;	/* state of apt's lists, if apt was asked; NULL = not */
 };
 int dink_kernel_source_find(const struct dink_kernel_want *w, struct dink_kernel_source *ret,
 			    struct dink_err *err) _must_check_;
+/*
+ * dink_kernel_source_remember() - spare the next one to ask apt
+ *
+ * Finding alone writes nothing, for `dink plan` touches nothing. A cache that cannot be written is
+ * no error.
+ */
+void dink_kernel_source_remember(const struct dink_kernel_source *s);
 /* dink_kernel_source_unpack() - download if need be, verify, and unpack into dir */
 int dink_kernel_source_unpack(const struct dink_kernel_source *s, const char *dir,
 			      const struct dink_progress *p, struct dink_err *err) _must_check_;

@@ -23,6 +23,7 @@ void dink_kernel_source_clear(struct dink_kernel_source *s)
 	free(s->tarball);
 	free(s->sha256);
 	free(s->identity);
+	free(s->stamp);
 	*s = (struct dink_kernel_source){};
 }
 
@@ -98,8 +99,7 @@ static bool recall_package(const char *stamp, struct dink_kernel_source *ret)
 	return true;
 }
 
-/* Only saves time, so a cache that cannot be written is no error. */
-static void remember_package(const char *stamp, const struct dink_kernel_source *s)
+void dink_kernel_source_remember(const struct dink_kernel_source *s)
 {
 	_cleanup_(dink_err_clear) struct dink_err ignored = {};
 	_cleanup_free_ char *dir = sources_dir();
@@ -107,7 +107,9 @@ static void remember_package(const char *stamp, const struct dink_kernel_source 
 	_cleanup_json_ struct json_object *o = dink_json_new();
 	_cleanup_free_ char *text = NULL;
 
-	dink_json_set_str(o, "stamp", stamp);
+	if (!s->stamp)
+		return;
+	dink_json_set_str(o, "stamp", s->stamp);
 	dink_json_set_str(o, "package", s->package);
 	dink_json_set_str(o, "version", s->version);
 	dink_json_set_str(o, "sha256", s->sha256);
@@ -189,7 +191,7 @@ static int find_package(const char *source, struct dink_kernel_source *ret, stru
 		r = ask_apt(asked, ret, err);
 		if (r < 0)
 			return r;
-		remember_package(stamp, ret);
+		ret->stamp = TAKE_PTR(stamp);
 	}
 	ret->identity = xasprintf("debian %s %s", ret->package, ret->version);
 	return 0;

@@ -105,6 +105,25 @@ static void add_lines(struct dink_str *out, const char *prefix, const char *text
 	}
 }
 
+/* Part of the text may be a guest's or a program's: it gets no say over the terminal. */
+static void disarm(char *text)
+{
+	unsigned char *w = (unsigned char *)text;
+
+	for (const unsigned char *p = w; *p; p++) {
+		if (*p == '\r')
+			continue;
+		if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			p++; /* C1 controls in UTF-8 */
+		else if ((*p >= 0x20 && *p != 0x7f) || *p == '\n' || *p == '\t') {
+			*w++ = *p;
+			continue;
+		}
+		*w++ = '?';
+	}
+	*w = '\0';
+}
+
 char *dink_err_format(const struct dink_err *err)
 {
 	struct dink_str out = {};
@@ -126,6 +145,7 @@ char *dink_err_format(const struct dink_err *err)
 		add_lines(&out, "  | ", err->detail);
 	if (err->hint)
 		dink_str_addf(&out, "  hint: %s\n", err->hint);
+	disarm(out.s);
 	return dink_str_take(&out);
 }
 

@@ -45,7 +45,7 @@ static const char *engine_address(struct dink_step_ctx *ctx, struct json_object 
 
 /*
  * Something of the image's step. A layer with a block root gets its root filesystem from a disk:
- * its engine is given the same config over an empty layer, some KiB instead of hundreds of MiB.
+ * its engine is given the same config over a layer of names, some KiB instead of hundreds of MiB.
  */
 static char *image_result(struct dink_step_ctx *ctx, struct json_object *params, const char *what)
 {

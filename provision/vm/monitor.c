@@ -412,6 +412,8 @@ static void qmp_event(void *ctx, const char *name, _unused_ struct json_object *
 		_cleanup_(dink_err_clear) struct dink_err err = {};
 		dink_err_set(&err, DINK_E_CHILD, 0,
 			     "the guest's kernel panicked: see %s/console.log", m->dir);
+		mon_drain_logs(m);
+		dink_err_detail(&err, m->console.tail);
 		mon_fail(m, &err);
 	}
 }

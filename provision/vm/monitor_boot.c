@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -21,7 +22,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { LOG_MAX = 256 << 10, SPARE_NICS = 3 };
+enum { LOG_MAX = 256 << 10, SPARE_NICS = 3, QEMU_END_MS = 1000 };
 
 static void read_log(void *ctx, int fd, _unused_ uint32_t events)
 {
@@ -79,6 +80,15 @@ struct death {
 	struct mon_child *child;
 };
 
+/* virtiofsd ends by itself, with 0, where QEMU has gone: then QEMU's end is the one to tell of. */
+static bool ended_with_qemu(const struct death *d, int status)
+{
+	struct pollfd p = {.fd = d->m->qemu.pidfd, .events = POLLIN};
+
+	return d->child == &d->m->virtiofsd && status == 0 && d->m->qemu.pid > 0 &&
+	       poll(&p, 1, QEMU_END_MS) > 0;
+}
+
 static void see_death(void *ctx, _unused_ int fd, _unused_ uint32_t events)
 {
 	struct death *d = ctx;
@@ -96,6 +106,8 @@ static void see_death(void *ctx, _unused_ int fd, _unused_ uint32_t events)
 			dink_loop_quit(m->loop, m->exit_status);
 		return;
 	}
+	if (ended_with_qemu(d, status))
+		return;
 	mon_drain_logs(m);
 	if (WIFSIGNALED(status))
 		dink_err_set(&err, DINK_E_CHILD, 0, "%s was killed by signal %d", name,
@@ -103,6 +115,8 @@ static void see_death(void *ctx, _unused_ int fd, _unused_ uint32_t events)
 	else
 		dink_err_set(&err, DINK_E_CHILD, 0, "%s exited %d%s%s", name, WEXITSTATUS(status),
 			     m->log.tail_len ? ": " : "", m->log.tail);
+	if (m->console.tail_len)
+		dink_err_detail(&err, m->console.tail);
 	mon_fail(m, &err);
 }
 

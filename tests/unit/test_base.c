@@ -207,6 +207,17 @@ static void child_that_is_not_there(void **state _unused_)
 	assert_int_equal(err.code, DINK_E_HOST);
 }
 
+static void error_with_a_guests_words(void **state _unused_)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_free_ char *text = NULL;
+
+	dink_err_set(&err, DINK_E_CHILD, 0, "it said \033[2J\302\233H\007 \303\244\r");
+	dink_err_detail(&err, "a\r\n\tb\177\n");
+	text = dink_err_format(&err);
+	assert_string_equal(text, "it said ?[2J?H? \303\244\n  | a\n  | \tb?\n");
+}
+
 static void child_past_its_deadline(void **state _unused_)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
@@ -339,6 +350,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(locks_exclude, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test(child_output_and_status),
 		cmocka_unit_test(child_that_is_not_there),
+		cmocka_unit_test(error_with_a_guests_words),
 		cmocka_unit_test(child_past_its_deadline),
 		cmocka_unit_test(child_past_its_deadline_takes_its_own_along),
 		cmocka_unit_test(child_that_prints_much),
