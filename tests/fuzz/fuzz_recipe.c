@@ -41,5 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (err.code != DINK_E_SCENARIO || !err.msg[0])
 		abort();
 	_cleanup_free_ char *words = dink_err_format(&err);
+	if (!words[0])
+		abort();
 	return 0;
 }
