@@ -24,6 +24,7 @@
 #include <sys/signalfd.h>
 
 enum { RESIZE_TRIES = 20, RESIZE_EVERY_MS = 50, KILL_AFTER = 2, DETACHED_WAIT_MS = 300 };
+enum { START_MS = 5000, START_EVERY_US = 20000 };
 
 /*
  * Docker's own detach keys (ctrl-p ctrl-q) would hold back every ctrl-p in a shell; these are keys
@@ -98,17 +99,29 @@ static void follow_size(void *ctx)
 		(void)send_size(s);
 }
 
-/* The process's pid as the engine knows it; 0 if it does not run. */
+/*
+ * The process's pid as the engine knows it; 0 if it does not run any more. The engine learns of a
+ * start a moment after the process's first output may have come: until then it has no exit code.
+ */
 static pid_t running_pid(struct session *s)
 {
-	_cleanup_(dink_err_clear) struct dink_err ignored = {};
-	_cleanup_json_ struct json_object *o = NULL;
 	_cleanup_free_ char *path = xasprintf("%s/json", s->object);
+	uint64_t end = dink_now_ms() + START_MS;
 
-	if (dink_engine_call(s->e, "GET", path, NULL, &o, NULL, &ignored) < 0 ||
-	    !dink_json_bool_or(o, "Running", false))
-		return 0;
-	return (pid_t)dink_json_int_or(o, "Pid", 0);
+	for (;;) {
+		_cleanup_(dink_err_clear) struct dink_err ignored = {};
+		_cleanup_json_ struct json_object *o = NULL;
+		int64_t pid;
+
+		if (dink_engine_call(s->e, "GET", path, NULL, &o, NULL, &ignored) < 0)
+			return 0;
+		pid = dink_json_int_or(o, "Pid", 0);
+		if (dink_json_bool_or(o, "Running", false) && pid > 0)
+			return (pid_t)pid;
+		if (dink_json_get(o, "ExitCode") || dink_now_ms() >= end)
+			return 0;
+		usleep(START_EVERY_US);
+	}
 }
 
 static int signal_process(struct session *s, int sig)

@@ -245,6 +245,8 @@ static void dockerd_argv(struct dink_cmd *cmd, const struct dink_private_paths *
 		      "--iptables=false", "--ip6tables=false", "--ip-forward=false",
 		      "--ip-masq=false", "--exec-opt", "native.cgroupdriver=cgroupfs",
 		      "--shutdown-timeout=3", "--log-level", "warn", NULL);
+	/* containerd writes its stacks there when dockerd finds it too slow and ends it */
+	dink_strv_addf(&cmd->env, "TMPDIR=%s", p->exec_root);
 	dink_strv_addf(&cmd->argv, "--host=unix://%s", p->socket);
 	dink_strv_addf(&cmd->argv, "--cgroup-parent=/%s", rec->cgroup);
 	dink_strv_addf(&cmd->argv, "--mtu=%u", rec->net.mtu);

@@ -362,6 +362,7 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 	timeout 20 docker exec kk sleep 1000 3>&- &
 	wait_for 5 docker exec kk sh -c 'ps | grep -v grep | grep "sleep 1000" | wc -l | grep -x 2'
 	docker kill kk
-	run wait %1
+	status=0
+	wait %1 || status=$?
 	[ "$status" -eq 137 ]
 }

@@ -80,7 +80,9 @@ f = open(sys.argv[1], "w"); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(60)' "$DIN
 	[[ $output == *"another dink is at work on busy"* ]]
 	[ -d "$DINK_STATE_DIR/instances/busy" ]
 	kill "$holder"
-	run -143 wait "$holder"
+	status=0
+	wait "$holder" || status=$?
+	[ "$status" -eq 143 ]
 	run -0 "$dink" gc --force
 	[ ! -e "$DINK_STATE_DIR/instances/busy" ]
 	no_residue gc
