@@ -104,8 +104,8 @@ static int count_cpus(void)
 static void make_argv(const struct work *w, struct dink_cmd *cmd)
 {
 	dink_cmd_argv(cmd, "make", "-C", w->src, "ARCH=x86_64", "CROSS_COMPILE=", "CC=gcc",
-		      "HOSTCC=gcc",
-		      "LLVM=", "KCFLAGS=" QUICK, "KCPPFLAGS=", "LOCALVERSION=", "KBUILD_BUILD_USER=dink",
+		      "HOSTCC=gcc", "LLVM=", "KCFLAGS=" QUICK,
+		      "KCPPFLAGS=", "LOCALVERSION=", "KBUILD_BUILD_USER=dink",
 		      "KBUILD_BUILD_HOST=dink", "KBUILD_BUILD_VERSION=1",
 		      "KBUILD_BUILD_TIMESTAMP=1970-01-01", NULL);
 	dink_strv_addf(&cmd->argv, "O=%s", w->out);

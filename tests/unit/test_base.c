@@ -231,7 +231,8 @@ static void child_past_its_deadline(void **state _unused_)
 	assert_true(dink_now_ms() - begin < 10000);
 }
 
-/* The command's shell dies at once of SIGTERM; what it left running in the background ignores that. */
+/* The command's shell dies at once of SIGTERM; what it left running in the background ignores that.
+ */
 static void child_past_its_deadline_takes_its_own_along(void **state _unused_)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
