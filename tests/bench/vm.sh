@@ -55,7 +55,7 @@ wait_for 60 docker info
 
 mkdir -p "$bench_dir/root"/{bin,usr/bin,proc,etc,vol}
 cp /bin/busybox "$bench_dir/root/bin/"
-for applet in sh true sleep cat head; do ln -s busybox "$bench_dir/root/bin/$applet"; done
+for applet in sh true sleep cat dd; do ln -s busybox "$bench_dir/root/bin/$applet"; done
 iperf=$(command -v iperf3 || echo '')
 if [ -n "$iperf" ]; then
 	for file in "$iperf" $(ldd "$iperf" | grep -o '/[^ ]*'); do
@@ -109,7 +109,7 @@ row_exec() {
 
 in_vm() { head -c 268435456 /dev/zero | docker exec -i "$vm" sh -c 'cat >/dev/null'; }
 in_runc() { head -c 268435456 /dev/zero | docker exec -i "$runc" sh -c 'cat >/dev/null'; }
-out_of() { [ "$(docker exec "$1" head -c 268435456 /dev/zero | wc -c)" = 268435456 ]; }
+out_of() { [ "$(docker exec "$1" dd if=/dev/zero bs=256k count=1024 2>"$bench_dir/dd" | wc -c)" = 268435456 ]; }
 out_vm() { out_of "$vm"; }
 out_runc() { out_of "$runc"; }
 
