@@ -8,7 +8,7 @@
 # shellcheck source=tests/bench/peer.bash
 . tests/bench/peer.bash
 need_root
-dockerd_pid='' iperf_pid='' virtiofsd_pid=''
+dockerd_pid='' iperf_pid='' virtiofsd_pid='' own_links=()
 bridge=sbr0 tap=sbrt0 host_ip=172.31.245.1 peer_ip=172.31.245.200/24
 read -ra rows <<<"${ROWS:-run exec stdio net volume memory size}"
 
@@ -19,16 +19,26 @@ stop() {
 	fi
 }
 
+# processes PID - it and all below it
+processes() {
+	local child
+	echo "$1"
+	for child in $(pgrep -P "$1"); do processes "$child"; done
+}
+
 end() {
+	set +e
 	if [ -n "$dockerd_pid" ]; then
 		docker ps -aq | xargs -r docker rm -f >/dev/null
 		stop "$dockerd_pid"
 	fi
 	stop "$iperf_pid"
 	stop "$virtiofsd_pid"
-	for link in $tap $bridge; do
-		[ ! -e "/sys/class/net/$link" ] || ip link del "$link"
+	# a peer that was running when this was interrupted
+	for pid in $(processes $$); do
+		[ "$pid" = $$ ] || ! grep -qs qemu "/proc/$pid/comm" || stop "$pid"
 	done
+	for link in "${own_links[@]}"; do ip link del "$link"; done
 	awk -v d="$bench_dir" 'index($2, d) == 1 { print $2 }' /proc/self/mounts | sort -r |
 		while read -r m; do umount -l "$m"; done
 	rm -rf "$bench_dir"
@@ -44,6 +54,7 @@ printf '#!/bin/sh\nexec %s/build/dink-vm --guest %s "$@"\n' "$PWD" "$guest" >"$b
 chmod +x "$bench_dir/dink-vm"
 
 ip link add $bridge type bridge
+own_links+=($bridge)
 ip addr add $host_ip/24 dev $bridge
 ip link set $bridge up
 export DOCKER_HOST=unix://$bench_dir/docker.sock
@@ -53,7 +64,7 @@ dockerd --data-root "$bench_dir/data" --exec-root "$bench_dir/exec" -H "$DOCKER_
 dockerd_pid=$!
 wait_for 60 docker info
 
-mkdir -p "$bench_dir/root"/{bin,usr/bin,proc,etc,vol}
+mkdir -p "$bench_dir/root"/{bin,usr/bin,proc,etc,tmp,vol}
 cp /bin/busybox "$bench_dir/root/bin/"
 for applet in sh true sleep cat dd; do ln -s busybox "$bench_dir/root/bin/$applet"; done
 iperf=$(command -v iperf3 || echo '')
@@ -139,6 +150,7 @@ row_net() {
 	iperf3 -s -B $host_ip >/dev/null 2>&1 &
 	iperf_pid=$!
 	ip tuntap add $tap mode tap
+	own_links+=($tap)
 	ip link set $tap master $bridge
 	ip link set $tap up
 	peer_archive net "$peer_net_init" "$iperf"
@@ -197,13 +209,6 @@ row_volume() {
 }
 
 volume_median() { awk -v w="$1" -v k="$2" '$1 == w && $2 == k { print $3 + 0 }' "$bench_dir/volume" | median; }
-
-# processes PID - it and all below it
-processes() {
-	local child
-	echo "$1"
-	for child in $(pgrep -P "$1"); do processes "$child"; done
-}
 
 # resident ID WHAT - MB of Rss or Pss of all of a container's processes on the host
 resident() {
