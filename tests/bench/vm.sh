@@ -54,7 +54,7 @@ printf '#!/bin/sh\nexec %s/build/dink-vm --guest %s "$@"\n' "$PWD" "$guest" >"$b
 chmod +x "$bench_dir/dink-vm"
 
 ip link add $bridge type bridge
-own_links+=($bridge)
+own_links+=("$bridge")
 ip addr add $host_ip/24 dev $bridge
 ip link set $bridge up
 export DOCKER_HOST=unix://$bench_dir/docker.sock
@@ -150,7 +150,7 @@ row_net() {
 	iperf3 -s -B $host_ip >/dev/null 2>&1 &
 	iperf_pid=$!
 	ip tuntap add $tap mode tap
-	own_links+=($tap)
+	own_links+=("$tap")
 	ip link set $tap master $bridge
 	ip link set $tap up
 	peer_archive net "$peer_net_init" "$iperf"
