@@ -33,8 +33,11 @@ override CFLAGS += -std=gnu17 $(WARN) $(HARDEN) $(SANFLAGS) -fPIE -D_GNU_SOURCE 
            -DDINK_VERSION='"$(VERSION)"' -I. -MMD -MP $(if $(WERROR),-Werror)
 LDHARD  := -Wl,-z,relro,-z,now -Wl,--gc-sections
 LIBS    := -lyaml -ljson-c -lcurl -lcrypto -lblkid -lbtrfsutil -lseccomp -lcap-ng -larchive -lpthread
-# dink-vm and dink-agent run inside layers and guests that have no libraries of ours
+# dink-vm runs inside layers that have no libraries of ours; a guest has those of crun, and libc is
+# one of them, so dink-agent carries only what else it needs
 STATIC_LIBS := -ljson-c -lblkid -lcap-ng -lseccomp -luuid -lpthread
+
+AGENT_LIBS := -Wl,--as-needed -Wl,-Bstatic -ljson-c -lblkid -luuid -Wl,-Bdynamic
 
 LIB_SRC   := $(sort $(wildcard provision/*/*.c loopdev/*.c kernel-configs/*.c images/*.c))
 DINK_SRC  := $(sort $(wildcard cmd/dink/*.c))
@@ -71,7 +74,7 @@ $(O)/dink-vm: $(call obj,$(VM_SRC)) $(O)/libdink.a
 
 $(O)/dink-agent: $(call obj,$(AGENT_SRC)) $(O)/libdink.a
 	$(if $(V),,@echo "  LD    $@")
-	$(Q)$(CC) $(CFLAGS) -static $(LDHARD) -o $@.new $^ $(STATIC_LIBS) && mv $@.new $@
+	$(Q)$(CC) $(CFLAGS) -no-pie -s $(LDHARD) -o $@.new $^ $(AGENT_LIBS) && mv $@.new $@
 
 $(O)/unit/%: $(O)/obj/tests/unit/%.o $(O)/libdink.a
 	@mkdir -p $(@D)

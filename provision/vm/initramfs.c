@@ -9,6 +9,7 @@
 #include "provision/base/mem.h"
 #include "provision/base/proc.h"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -17,7 +18,7 @@ enum { FILE_MAX = 64 << 20 };
 struct cpio {
 	struct dink_str out;
 	uint32_t inode;
-	struct dink_strv folders; /* those that are in it */
+	struct dink_strv names; /* what is in it, once each */
 };
 
 static void pad_cpio(struct cpio *c)
@@ -48,9 +49,9 @@ static void add_entry(struct cpio *c, const struct entry *e)
 
 static void add_folder(struct cpio *c, const char *name)
 {
-	if (dink_strv_has(&c->folders, name))
+	if (dink_strv_has(&c->names, name))
 		return;
-	dink_strv_add(&c->folders, name);
+	dink_strv_add(&c->names, name);
 	add_entry(c, &(struct entry){.name = name, .mode = S_IFDIR | 0755});
 }
 
@@ -68,10 +69,12 @@ static int add_file(struct cpio *c, const char *name, const char *from, struct d
 {
 	_cleanup_free_ char *data = NULL;
 	size_t len;
-	int r = dink_file_read(from, FILE_MAX, &data, &len, err);
+	int r = dink_strv_has(&c->names, name) ? 0
+					       : dink_file_read(from, FILE_MAX, &data, &len, err);
 
-	if (r < 0)
+	if (r < 0 || !data)
 		return r;
+	dink_strv_add(&c->names, name);
 	add_parents(c, name);
 	add_entry(c,
 		  &(struct entry){.name = name, .mode = S_IFREG | 0755, .data = data, .len = len});
@@ -93,6 +96,27 @@ static void add_nodes(struct cpio *c)
 			     .name = "dev/null", .mode = S_IFCHR | 0666, .major = 1, .minor = 3});
 }
 
+/* needs_linker() - has it a PT_INTERP? A static program has none, and no libraries either */
+static bool needs_linker(const char *program)
+{
+	_cleanup_close_ int fd = open(program, O_RDONLY | O_CLOEXEC);
+	Elf64_Ehdr head;
+	Elf64_Phdr part;
+
+	if (fd < 0 || pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+	    memcmp(head.e_ident, ELFMAG, SELFMAG) != 0)
+		return false;
+	for (int i = 0; i < head.e_phnum; i++) {
+		off_t at = (off_t)head.e_phoff + i * (off_t)sizeof(part);
+
+		if (pread(fd, &part, sizeof(part), at) != sizeof(part))
+			return false;
+		if (part.p_type == PT_INTERP)
+			return true;
+	}
+	return false;
+}
+
 /*
  * add_libraries() - what the dynamic linker would load for program, as it says itself:
  *	libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f..)
@@ -104,6 +128,8 @@ static int add_libraries(struct cpio *c, const char *program, struct dink_err *e
 	char *line, *save = NULL;
 	int r;
 
+	if (!needs_linker(program))
+		return 0;
 	dink_cmd_argv(&cmd, "/lib64/ld-linux-x86-64.so.2", "--list", program, NULL);
 	r = dink_cmd_run(&cmd, err);
 	if (r < 0)
@@ -129,7 +155,7 @@ static int add_libraries(struct cpio *c, const char *program, struct dink_err *e
 static void clear_cpio(struct cpio *c)
 {
 	dink_str_clear(&c->out);
-	dink_strv_clear(&c->folders);
+	dink_strv_clear(&c->names);
 }
 
 int dink_initramfs_write(const char *path, const char *agent, const char *crun,
@@ -142,6 +168,8 @@ int dink_initramfs_write(const char *path, const char *agent, const char *crun,
 	r = add_file(&c, "init", agent, err);
 	if (!r)
 		r = add_file(&c, "usr/bin/crun", crun, err);
+	if (!r)
+		r = add_libraries(&c, agent, err);
 	if (!r)
 		r = add_libraries(&c, crun, err);
 	if (!r) {

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # bench_missed, wall and cpu are read by the benchmarks
+# shellcheck disable=SC2034 # bench_missed, wall, cpu, ours and peer are read by the benchmarks
 # Shared by the benchmarks: rows with verdicts, clocks, medians.
 set -euo pipefail
 
 bench_missed=0
-bench_dir=$(mktemp -d /tmp/dink-bench.XXXXXX)
+bench_dir=$(mktemp -d "${TMPDIR:-/tmp}/dink-bench.XXXXXX")
 export NO_COLOR=1
 
 # row WHAT FIGURE [BAR] [UNIT] - without a bar it is told and not judged
@@ -17,6 +17,18 @@ row() {
 		bar="<= $bar $unit"
 	fi
 	printf '%-58s | %12s | %-12s | %s\n' "$what" "$figure $unit" "$bar" "$verdict"
+}
+
+# against WHAT FIGURE PEER BAR [UNIT] [atleast] - FIGURE may be BAR times PEER's, or must be that
+against() {
+	local what=$1 figure=$2 peer=$3 bar=$4 unit=${5:-s} sense=${6:-atmost} sign='<=' ratio verdict=ok
+	ratio=$(awk -v f="$figure" -v p="$peer" 'BEGIN { printf "%.2f", (p > 0 ? f / p : 0) }')
+	[ "$sense" = atmost ] || sign='>='
+	awk -v r="$ratio" -v b="$bar" -v s="$sense" -v p="$peer" \
+		'BEGIN { exit !(p > 0 && (s == "atmost" ? r <= b : r >= b)) }' ||
+		{ verdict=MISSED; bench_missed=1; }
+	printf '%-58s | %12s | %-12s | %s\n' "$what" "$figure $unit" "" ""
+	printf '%-58s | %12s | %-12s | %s\n' "  its peer $peer $unit: ratio" "${ratio}x" "$sign ${bar}x" "$verdict"
 }
 
 # fail WHY - what could not be measured is a missed bar, not a skipped one
@@ -50,6 +62,24 @@ median_of() {
 	done
 	wall=$(printf '%s\n' "${walls[@]}" | sort -n | sed -n "$(((n + 1) / 2))p")
 	cpu=$(printf '%s\n' "${cpus[@]}" | sort -n | sed -n "$(((n + 1) / 2))p")
+}
+
+# median - of the numbers on standard input, one a line
+median() { sort -n | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)] }'; }
+
+# pair_of N OURS PEER - two functions, in turn, so that load from outside meets both; sets $ours and
+# $peer to the medians of their wall times
+pair_of() {
+	local n=$1 a=$2 b=$3 i
+	local as=() bs=()
+	for ((i = 0; i < n; i++)); do
+		clock "$a" || return 1
+		as+=("$wall")
+		clock "$b" || return 1
+		bs+=("$wall")
+	done
+	ours=$(printf '%s\n' "${as[@]}" | median)
+	peer=$(printf '%s\n' "${bs[@]}" | median)
 }
 
 # wait_for SECONDS COMMAND... - until it succeeds

@@ -1,76 +1,251 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# dink-vm below a Docker daemon of the benchmark's own, beside runc below the same daemon and beside
-# what a bare QEMU needs to boot the same kernel. Kata 1.9.1 on such a machine: 4.11 s and 0.98 s.
+# dink-vm below a Docker daemon of the benchmark's own, each row in turn with its peer: runc below
+# the same daemon, or a plain QEMU with the same kernel and machine type (peer.bash).
+# Some rows only: ROWS="run exec" make bench BENCH=vm
 # shellcheck source=tests/bench/lib.bash
 . tests/bench/lib.bash
+# shellcheck source=tests/bench/peer.bash
+. tests/bench/peer.bash
 need_root
-dockerd_pid=
+dockerd_pid='' iperf_pid='' virtiofsd_pid='' own_links=()
+bridge=sbr0 tap=sbrt0 host_ip=172.31.245.1 peer_ip=172.31.245.200/24
+read -ra rows <<<"${ROWS:-run exec stdio net volume memory size}"
+
+stop() {
+	[ -n "$1" ] || return 0
+	if kill "$1" 2>/dev/null; then
+		while kill -0 "$1" 2>/dev/null; do sleep 0.1; done
+	fi
+}
+
+# processes PID - it and all below it
+processes() {
+	local child
+	echo "$1"
+	for child in $(pgrep -P "$1"); do processes "$child"; done
+}
 
 end() {
+	set +e
 	if [ -n "$dockerd_pid" ]; then
 		docker ps -aq | xargs -r docker rm -f >/dev/null
-		kill "$dockerd_pid"
-		while kill -0 "$dockerd_pid" 2>/dev/null; do sleep 0.1; done
+		stop "$dockerd_pid"
 	fi
+	stop "$iperf_pid"
+	stop "$virtiofsd_pid"
+	# a peer that was running when this was interrupted
+	for pid in $(processes $$); do
+		[ "$pid" = $$ ] || ! grep -qs qemu "/proc/$pid/comm" || stop "$pid"
+	done
+	for link in "${own_links[@]}"; do ip link del "$link"; done
 	awk -v d="$bench_dir" 'index($2, d) == 1 { print $2 }' /proc/self/mounts | sort -r |
 		while read -r m; do umount -l "$m"; done
 	rm -rf "$bench_dir"
 }
 trap end EXIT
 
+for program in qemu-system-x86_64 cpio; do
+	command -v "$program" >/dev/null || { echo "dink: $program is missing" >&2; exit 4; }
+done
 guest=$(build/dink kernel bundle -q)
 # an engine's name for a runtime carries no flags in Docker 20.10
 printf '#!/bin/sh\nexec %s/build/dink-vm --guest %s "$@"\n' "$PWD" "$guest" >"$bench_dir/dink-vm"
 chmod +x "$bench_dir/dink-vm"
+
+ip link add $bridge type bridge
+own_links+=("$bridge")
+ip addr add $host_ip/24 dev $bridge
+ip link set $bridge up
 export DOCKER_HOST=unix://$bench_dir/docker.sock
 dockerd --data-root "$bench_dir/data" --exec-root "$bench_dir/exec" -H "$DOCKER_HOST" \
-	--pidfile "$bench_dir/docker.pid" --bridge none --iptables=false --ip-masq=false \
+	--pidfile "$bench_dir/docker.pid" --bridge $bridge --iptables=false --ip-masq=false \
 	--add-runtime "dink-vm=$bench_dir/dink-vm" >"$bench_dir/dockerd.log" 2>&1 &
 dockerd_pid=$!
 wait_for 60 docker info
 
-mkdir -p "$bench_dir/root/bin"
+mkdir -p "$bench_dir/root"/{bin,usr/bin,proc,etc,tmp,vol}
 cp /bin/busybox "$bench_dir/root/bin/"
-for applet in sh true sleep cat; do ln -s busybox "$bench_dir/root/bin/$applet"; done
+for applet in sh true sleep cat dd; do ln -s busybox "$bench_dir/root/bin/$applet"; done
+iperf=$(command -v iperf3 || echo '')
+if [ -n "$iperf" ]; then
+	for file in "$iperf" $(ldd "$iperf" | grep -o '/[^ ]*'); do
+		mkdir -p "$bench_dir/root${file%/*}"
+		cp -L "$file" "$bench_dir/root$file"
+	done
+fi
 tar -C "$bench_dir/root" -c . | docker import - tiny:1 >/dev/null
 
-bare() {
-	qemu-system-x86_64 -machine q35 -accel tcg -cpu qemu64 -m 512 -nodefaults -no-user-config \
-		-display none -no-reboot -kernel "$guest/vmlinux" \
-		-append "quiet panic=-1 root=none mitigations=off nokaslr"
+# start RUNTIME [OPTION...] - a container that idles; its id in $id
+start() {
+	local runtime=$1
+	shift
+	id=$(docker run -d "--runtime=$runtime" "$@" tiny:1 sleep 1000)
 }
 
-run() { docker run --rm --network none "--runtime=$1" tiny:1 true; }
+run_vm() { docker run --rm --network none --runtime=dink-vm tiny:1 true; }
+run_runc() { docker run --rm --network none --runtime=runc tiny:1 true; }
+boot() { peer_qemu boot; }
+boot_tuned() {
+	peer_machine=,vmport=off,smbus=off,sata=off,usb=off,graphics=off \
+		peer_qemu boot "$peer_tuned" -bios qboot.rom
+}
 
-for runtime in runc dink-vm; do
-	bar_run='' bar_exec=''
-	[ "$runtime" = runc ] || { bar_run=2.2 bar_exec=0.2; }
-	if median_of 7 run "$runtime"; then
-		row "docker run --rm --network none, $runtime, median of 7" "$wall" "$bar_run"
+row_run() {
+	peer_archive boot "$peer_boot_init"
+	clock run_vm # pays for caches
+	if pair_of 7 run_vm boot; then
+		row "docker run --rm --network none true" "$ours" 1.6
+		against "  against bare QEMU until PID 1 powers off" "$ours" "$peer" 1.5
 	else
-		fail "docker run --rm --network none, $runtime"
-		continue
+		fail "docker run --rm --network none true"
 	fi
-	id=$(docker run -d --network none "--runtime=$runtime" tiny:1 sleep 1000)
-	clock docker exec "$id" true # the first one pays for caches
-	if median_of 7 docker exec "$id" true; then
-		row "docker exec true, $runtime, median of 7" "$wall" "$bar_exec"
+	pair_of 7 run_runc boot_tuned
+	row "  (runc)" "$ours"
+	row "  (bare QEMU with dink-vm's machine and kernel words)" "$peer"
+}
+
+exec_vm() { docker exec "$vm" true; }
+exec_runc() { docker exec "$runc" true; }
+
+row_exec() {
+	clock exec_vm
+	clock exec_runc
+	if pair_of 7 exec_vm exec_runc; then
+		against "docker exec true, against runc's" "$ours" "$peer" 2
 	else
-		fail "docker exec true, $runtime"
+		fail "docker exec true"
 	fi
-	if clock sh -c "head -c 100000000 /dev/zero | docker exec -i $id sh -c 'cat >/dev/null'"; then
-		row "100 MB of standard input into docker exec, $runtime" "$wall"
-	else
-		fail "100 MB of standard input into docker exec, $runtime"
-	fi
+}
+
+in_vm() { head -c 268435456 /dev/zero | docker exec -i "$vm" sh -c 'cat >/dev/null'; }
+in_runc() { head -c 268435456 /dev/zero | docker exec -i "$runc" sh -c 'cat >/dev/null'; }
+out_of() { [ "$(docker exec "$1" dd if=/dev/zero bs=256k count=1024 2>"$bench_dir/dd" | wc -c)" = 268435456 ]; }
+out_vm() { out_of "$vm"; }
+out_runc() { out_of "$runc"; }
+
+row_stdio() {
+	local way
+	for way in in out; do
+		if pair_of 5 ${way}_vm ${way}_runc; then
+			against "std$way, 256 MiB through docker exec, against runc's" "$ours" "$peer" 4
+		else
+			fail "std$way, 256 MiB through docker exec"
+		fi
+	done
+}
+
+# mbits - the sender's figure of iperf3 on standard input
+mbits() { awk '/sender/ { for (i = 2; i <= NF; i++) if ($i == "Mbits/sec") print $(i - 1) }'; }
+net_vm() { docker exec "$id" iperf3 -c $host_ip -t 4 -f m; }
+net_peer() {
+	peer_qemu net "$peer_tuned bench_ip=$peer_ip bench_to=$host_ip bench_seconds=4" \
+		-netdev tap,id=n,ifname=$tap,script=no,downscript=no -device virtio-net-pci,netdev=n
+}
+
+row_net() {
+	local i
+	local as=() bs=()
+	[ -n "$iperf" ] || { fail "iperf3, container to host: apt-get install iperf3"; return; }
+	iperf3 -s -B $host_ip >/dev/null 2>&1 &
+	iperf_pid=$!
+	ip tuntap add $tap mode tap
+	own_links+=("$tap")
+	ip link set $tap master $bridge
+	ip link set $tap up
+	peer_archive net "$peer_net_init" "$iperf"
+	start dink-vm
+	for ((i = 0; i < 5; i++)); do
+		clock net_vm && as+=("$(mbits <"$bench_dir/out")")
+		clock net_peer && bs+=("$(mbits <"$bench_dir/out")")
+	done
 	docker rm -f "$id" >/dev/null
-done
+	against "iperf3, container to host, against plain QEMU with a tap" \
+		"$(printf '%s\n' "${as[@]}" | median)" "$(printf '%s\n' "${bs[@]}" | median)" \
+		0.9 Mbit/s atleast
+}
 
-# the floor: this kernel until it finds no root and ends QEMU
-median_of 7 bare
-row "QEMU alone, the same kernel to its end, median of 7" "$wall"
-row "  of that CPU time" "$cpu"
+volume_vm() {
+	start dink-vm --network none -v "$bench_dir/vol:/vol"
+	docker exec "$id" sh /vol/volume.sh "$1"
+}
+
+volume_peer() {
+	local virtiofsd=/usr/libexec/virtiofsd
+	local how=(--shared-dir "$bench_dir/vol")
+	[ -x $virtiofsd ] || { virtiofsd=/usr/lib/qemu/virtiofsd; how=(-f -o "source=$bench_dir/vol"); }
+	$virtiofsd "--socket-path=$bench_dir/fs.sock" "${how[@]}" >"$bench_dir/fs.log" 2>&1 &
+	virtiofsd_pid=$!
+	wait_for 10 test -S "$bench_dir/fs.sock"
+	peer_machine=,memory-backend=ram peer_qemu volume "$peer_tuned bench_round=$1" \
+		-object memory-backend-memfd,id=ram,size=512M,share=on \
+		-chardev "socket,id=fs,path=$bench_dir/fs.sock" \
+		-device vhost-user-fs-pci,chardev=fs,tag=bench
+	wait "$virtiofsd_pid" || return 1
+	virtiofsd_pid=''
+	rm -f "$bench_dir/fs.sock"
+}
+
+row_volume() {
+	local i what
+	mkdir "$bench_dir/vol"
+	printf '%s\n' "$volume_script" >"$bench_dir/vol/volume.sh"
+	peer_archive volume "$peer_volume_init"
+	for ((i = 0; i < 6; i++)); do
+		head -c 268435456 /dev/urandom >"$bench_dir/vol/read.$i"
+		if [ $((i % 2)) -eq 0 ]; then
+			clock volume_vm $i && sed 's/^/vm /' "$bench_dir/out" >>"$bench_dir/volume"
+			docker rm -f "$id" >/dev/null
+		else
+			clock volume_peer $i && sed 's/^/peer /' "$bench_dir/out" >>"$bench_dir/volume"
+		fi
+		rm "$bench_dir/vol/read.$i"
+	done
+	for what in write read files; do
+		# seconds: at least 0.9 of the speed is at most 1/0.9 of the time
+		against "volume, $what, against virtiofsd with plain QEMU" \
+			"$(volume_median vm $what)" "$(volume_median peer $what)" 1.11
+	done
+}
+
+volume_median() { awk -v w="$1" -v k="$2" '$1 == w && $2 == k { print $3 + 0 }' "$bench_dir/volume" | median; }
+
+# resident ID WHAT - MB of Rss or Pss of all of a container's processes on the host
+resident() {
+	local pid files=()
+	for pid in $(processes "$(docker inspect -f '{{.State.Pid}}' "$1")"); do
+		files+=("/proc/$pid/smaps_rollup")
+	done
+	awk -v k="$2:" '$1 == k { s += $2 } END { printf "%.0f", s * 1024 / 1e6 }' "${files[@]}"
+}
+
+row_memory() {
+	start dink-vm --network none
+	sleep 2
+	row "resident memory, idle 512 MiB container, sum of RSS" "$(resident "$id" Rss)" 160 MB
+	row "  sum of PSS" "$(resident "$id" Pss)" "" MB
+	for pid in $(processes "$(docker inspect -f '{{.State.Pid}}' "$id")"); do
+		row "    $(cat "/proc/$pid/comm")" \
+			"$(awk '$1 == "Rss:" { printf "%.1f", $2 * 1024 / 1e6 }' "/proc/$pid/smaps_rollup")" "" MB
+	done
+	docker rm -f "$id" >/dev/null
+}
+
+row_size() {
+	kb() { awk -v n="$(stat -Lc %s "$1")" 'BEGIN { printf "%.0f", n / 1000 }'; }
+	row "size of dink-agent" "$(kb "$guest/dink-agent")" 300 kB
+	row "size of initramfs" "$(kb "$guest/initramfs.cpio")" 6000 kB
+	row "size of dink-vm" "$(kb build/dink-vm)" "" kB
+}
+
+start dink-vm --network none
+vm=$id
+start runc --network none
+runc=$id
+for name in "${rows[@]}"; do
+	"row_$name"
+done
+docker rm -f "$vm" "$runc" >/dev/null
 
 # nothing of a VM is left
 sleep 1
