@@ -105,6 +105,12 @@ void mon_restore_qemu(struct monitor *m)
 		refuse(m, "its control socket does not take a command");
 }
 
+static void take_cont(void *ctx, struct json_object *result, const char *error)
+{
+	if (!result)
+		refuse(ctx, error);
+}
+
 void mon_restore_loaded(struct monitor *m, bool ok)
 {
 	if (m->status != MON_BOOTING || m->incoming_done)
@@ -115,7 +121,11 @@ void mon_restore_loaded(struct monitor *m, bool ok)
 	}
 	m->incoming_done = true;
 	mon_trace(m, "loaded");
-	mon_restore_renew(m);
+	/* it was stopped when it was saved, and is so still */
+	if (dink_qmp_send(m->qmp, "cont", NULL, take_cont, m) < 0)
+		refuse(m, "its control socket does not take a command");
+	else
+		mon_restore_renew(m);
 }
 
 static int join_links(struct monitor *m, struct dink_err *err)
