@@ -27,12 +27,12 @@
 struct agent {
 	struct dink_loop *loop;
 	struct dink_chan *chan;
-	char *root;	 /* the container's root folder as the guest sees it; set by setup */
-	bool created;	 /* a container was made (or is being made) */
-	pid_t init;	 /* its first process, 0 before and after its life */
+	char *root;	  /* the container's root folder as the guest sees it; set by setup */
+	bool created;	  /* a container was made (or is being made) */
+	pid_t init;	  /* its first process, 0 before and after its life */
 	bool frozen_here; /* by hold, not by pause */
-	bool dying;	 /* shutdown: no more children */
-	unsigned serial; /* names files of one crun call */
+	bool dying;	  /* shutdown: no more children */
+	unsigned serial;  /* names files of one crun call */
 };
 
 /* boot.c */

@@ -64,9 +64,9 @@ static void write_machine_id(const struct agent *a, const char *id)
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
 	_cleanup_close_ int root = a->root ? open(a->root, O_PATH | O_CLOEXEC) : -1;
-	_cleanup_close_ int fd = root < 0 ? -1
-					  : (int)syscall(SYS_openat2, root, "etc/machine-id", &how,
-							 sizeof(how));
+	_cleanup_close_ int fd =
+		root < 0 ? -1
+			 : (int)syscall(SYS_openat2, root, "etc/machine-id", &how, sizeof(how));
 	_cleanup_free_ char *line = xasprintf("%s\n", id);
 	struct stat st;
 

@@ -57,8 +57,7 @@ static int save_ram(const struct saving *s, int number, struct dink_err *err)
 	_cleanup_free_ char *path = xasprintf("/proc/%d/fd/%d", (int)s->state->monitor.pid, number);
 	_cleanup_close_ int from = -1, to = -1;
 
-	if (!s->leave_running &&
-	    linkat(AT_FDCWD, path, s->dir, "ram", AT_SYMLINK_FOLLOW) == 0)
+	if (!s->leave_running && linkat(AT_FDCWD, path, s->dir, "ram", AT_SYMLINK_FOLLOW) == 0)
 		return 0;
 	from = open(path, O_RDONLY | O_CLOEXEC);
 	if (from < 0)

@@ -259,10 +259,10 @@ static void add_disks(struct json_object *plan, struct json_object *manifest, co
 int vm_fit_plan(struct json_object *plan, struct json_object *manifest, const char *image,
 		struct dink_err *err)
 {
-	static const char *const machine[] = {"accel", "cpu", "append", "firmware", "tsc_khz",
-					      "memory_mib", "cpus"};
-	static const char *const channel[] = {"channel", "stdio", "nics", "exec_count", "paused",
-					      "qemu_version"};
+	static const char *const machine[] = {"accel",	 "cpu",	       "append", "firmware",
+					      "tsc_khz", "memory_mib", "cpus"};
+	static const char *const channel[] = {"channel",    "stdio",  "nics",
+					      "exec_count", "paused", "qemu_version"};
 	struct json_object *restore = dink_json_new();
 
 	for (size_t i = 0; i < ARRAY_SIZE(machine); i++) {

@@ -59,7 +59,7 @@ struct vm_create_opts {
 	const char *pid_file;
 	struct json_object *restore; /* a checkpoint's manifest, borrowed; NULL = boot */
 	const char *image;	     /* where it is, absolute */
-	bool own_terminal; /* our tty may serve, where no --console-socket is given */
+	bool own_terminal;	     /* our tty may serve, where no --console-socket is given */
 };
 int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const char *id,
 	      pid_t *ret_pid, struct dink_err *err);

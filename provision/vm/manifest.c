@@ -43,8 +43,7 @@ static bool may_text(struct json_object *o, const char *path)
 
 static bool is_file(struct json_object *o)
 {
-	return is_number(o, "size", 0, INT64_MAX) &&
-	       is_number(o, "mtime_ns", INT64_MIN, INT64_MAX);
+	return is_number(o, "size", 0, INT64_MAX) && is_number(o, "mtime_ns", INT64_MIN, INT64_MAX);
 }
 
 static int check_machine(struct json_object *m, struct dink_err *err)
@@ -186,7 +185,7 @@ static int add_disks(struct json_object *m, struct json_object *from, struct din
 int dink_manifest_make(struct json_object *answer, const char *sha256, struct json_object **ret,
 		       struct dink_err *err)
 {
-	static const char *const machine[] = {"accel",	  "cpu",     "append",	   "firmware",
+	static const char *const machine[] = {"accel",	 "cpu",	       "append", "firmware",
 					      "tsc_khz", "memory_mib", "cpus"};
 	static const char *const copied[] = {"qemu_version", "nics",  "paused",
 					     "exec_count",   "stdio", "channel"};
@@ -224,15 +223,16 @@ int dink_manifest_fits(struct json_object *m, const struct dink_oci *oci, struct
 	struct json_object *disks = dink_json_get(m, "disks");
 
 	if (oci->rootfs || oci->n_shares > 0)
-		return dink_err_set(err, DINK_E_USAGE, EINVAL,
-				    "a container that shares files with the host cannot be restored: "
-				    "the bundle needs the block root and the disks it was saved with");
+		return dink_err_set(
+			err, DINK_E_USAGE, EINVAL,
+			"a container that shares files with the host cannot be restored: "
+			"the bundle needs the block root and the disks it was saved with");
 	if (oci->terminal != terminal)
-		return dink_err_set(err, DINK_E_USAGE, EINVAL,
-				    "the checkpoint is of a container %s a terminal, the bundle's is "
-				    "%s one",
-				    terminal ? "with" : "without",
-				    oci->terminal ? "with" : "without");
+		return dink_err_set(
+			err, DINK_E_USAGE, EINVAL,
+			"the checkpoint is of a container %s a terminal, the bundle's is "
+			"%s one",
+			terminal ? "with" : "without", oci->terminal ? "with" : "without");
 	if (oci->n_disks != json_object_array_length(disks))
 		return dink_err_set(err, DINK_E_USAGE, EINVAL,
 				    "the checkpoint has %zu disks, the bundle %zu",
@@ -243,12 +243,13 @@ int dink_manifest_fits(struct json_object *m, const struct dink_oci *oci, struct
 
 		if (!STREQ(dink_json_str_or(d, "serial", ""), oci->disks[i].serial) ||
 		    ro != oci->disks[i].readonly)
-			return dink_err_set(err, DINK_E_USAGE, EINVAL,
-					    "disk %zu of the checkpoint is %s (%s), the bundle's %s "
-					    "(%s)",
-					    i, dink_json_str_or(d, "serial", ""),
-					    ro ? "read-only" : "writable", oci->disks[i].serial,
-					    oci->disks[i].readonly ? "read-only" : "writable");
+			return dink_err_set(
+				err, DINK_E_USAGE, EINVAL,
+				"disk %zu of the checkpoint is %s (%s), the bundle's %s "
+				"(%s)",
+				i, dink_json_str_or(d, "serial", ""), ro ? "read-only" : "writable",
+				oci->disks[i].serial,
+				oci->disks[i].readonly ? "read-only" : "writable");
 	}
 	return 0;
 }
@@ -285,13 +286,15 @@ int dink_manifest_check(struct json_object *m, struct json_object *plan, struct 
 
 	for (size_t i = 0; r == 0 && i < json_object_array_length(disks); i++) {
 		struct json_object *d = json_object_array_get_idx(disks, i);
-		const char *source = dink_json_str_or(json_object_array_get_idx(have, i), "source", "");
+		const char *source =
+			dink_json_str_or(json_object_array_get_idx(have, i), "source", "");
 
 		/* a writable one is in the image */
 		if (dink_json_bool_or(d, "readonly", false) && !is_untouched(d, source))
-			r = dink_err_set(err, DINK_E_USAGE, EINVAL,
-					 "the disk %s is not there or not as it was at the checkpoint",
-					 source);
+			r = dink_err_set(
+				err, DINK_E_USAGE, EINVAL,
+				"the disk %s is not there or not as it was at the checkpoint",
+				source);
 	}
 	return r;
 }

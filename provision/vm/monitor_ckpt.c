@@ -221,11 +221,11 @@ void mon_checkpoint(struct mon_client *c, _unused_ struct json_object *req)
 		return;
 	}
 	if (m->no_ckpt || m->ckpt || c->n_fds != 1) {
-		_cleanup_free_ char *why = xasprintf(
-			"cannot checkpoint this container: %s",
-			m->no_ckpt ? m->no_ckpt
-			: m->ckpt  ? "another checkpoint is under way"
-				   : "the request came without its descriptor");
+		_cleanup_free_ char *why =
+			xasprintf("cannot checkpoint this container: %s",
+				  m->no_ckpt ? m->no_ckpt
+				  : m->ckpt  ? "another checkpoint is under way"
+					     : "the request came without its descriptor");
 		mon_answer_error(c, m->no_ckpt ? ENOTSUP : m->ckpt ? EBUSY : EINVAL, why);
 		return;
 	}

@@ -343,9 +343,9 @@ static void op_exec(struct mon_client *c, struct json_object *req)
 
 	if (m->status != MON_RUNNING) {
 		mon_answer_error(c, EINVAL,
-			     m->status == MON_PAUSED
-				     ? "cannot exec in a paused container"
-				     : "cannot exec in a container that is not running");
+				 m->status == MON_PAUSED
+					 ? "cannot exec in a paused container"
+					 : "cannot exec in a container that is not running");
 		return;
 	}
 	if (c->is_exec || dink_oci_adapt_process(process, &err) < 0) {
@@ -450,7 +450,7 @@ static void op_connect(struct mon_client *c, struct json_object *req)
 
 	if (path[0] != '/' || c->m->status != MON_RUNNING) {
 		mon_answer_error(c, path[0] == '/' ? ENOTCONN : EINVAL,
-			     path[0] == '/' ? "container not running" : "connect needs a path");
+				 path[0] == '/' ? "container not running" : "connect needs a path");
 		return;
 	}
 	struct connect_call *call = xcalloc(1, sizeof(*call));
@@ -512,10 +512,20 @@ static const struct {
 	const char *name;
 	void (*fn)(struct mon_client *c, struct json_object *req);
 } ops[] = {
-	{"state", op_state},  {"start", op_start},     {"signal", op_signal}, {"exec", op_exec},
-	{"resize", op_guest}, {"connect", op_connect}, {"pause", op_guest},   {"resume", op_guest},
-	{"ps", op_guest},     {"stats", op_guest},     {"update", op_guest},  {"delete", op_delete},
-	{"checkpoint", mon_checkpoint}, {"checkpointed", mon_checkpointed},
+	{"state", op_state},
+	{"start", op_start},
+	{"signal", op_signal},
+	{"exec", op_exec},
+	{"resize", op_guest},
+	{"connect", op_connect},
+	{"pause", op_guest},
+	{"resume", op_guest},
+	{"ps", op_guest},
+	{"stats", op_guest},
+	{"update", op_guest},
+	{"delete", op_delete},
+	{"checkpoint", mon_checkpoint},
+	{"checkpointed", mon_checkpointed},
 };
 
 static void take_request(struct mon_client *c, const char *text, size_t len)

@@ -94,8 +94,8 @@ struct monitor {
 	struct dink_qmp *qmp;
 	struct dink_chan *chan;
 	int n_nics;
-	int ram_fd; /* -1: the guest's memory is in no file */
-	int state_fd; /* of a restore */
+	int ram_fd;	     /* -1: the guest's memory is in no file */
+	int state_fd;	     /* of a restore */
 	const char *no_ckpt; /* why there is none */
 	char *qemu_version;
 	struct mon_ckpt *ckpt;

@@ -36,8 +36,8 @@ int mon_restore_begin(struct monitor *m, struct dink_err *err)
 	if (e < 0)
 		return e;
 	for (size_t i = 0; i < 3; i++)
-		m->streams[i] = (uint32_t)json_object_get_int64(
-			json_object_array_get_idx(stdio, i));
+		m->streams[i] =
+			(uint32_t)json_object_get_int64(json_object_array_get_idx(stdio, i));
 	m->exec_count = (uint64_t)dink_json_int_or(r, "exec_count", 0);
 	m->setup_done = true;
 	mon_tie_streams(m);

@@ -42,8 +42,8 @@ struct dink_qemu_opts {
 	int share_fd;	/* vhost-user to virtiofsd; -1 = none */
 	const char *share_tag;
 	/*
-	 * Guest RAM in a file, so that it need not be copied for a checkpoint; -1 = nowhere. Private:
-	 * the file is a checkpoint's and stays as it is.
+	 * Guest RAM in a file, so that it need not be copied for a checkpoint; -1 = nowhere.
+	 * Private: the file is a checkpoint's and stays as it is.
 	 */
 	int ram_fd;
 	bool ram_private;
