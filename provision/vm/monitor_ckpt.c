@@ -229,10 +229,11 @@ void mon_checkpoint(struct mon_client *c, _unused_ struct json_object *req)
 		mon_answer_error(c, m->no_ckpt ? ENOTSUP : m->ckpt ? EBUSY : EINVAL, why);
 		return;
 	}
+	int state_fd = TAKE_FD(c->fds[0]);
 	m->ckpt = xcalloc(1, sizeof(*m->ckpt));
 	*m->ckpt = (struct mon_ckpt){
 		.client = c,
-		.state_fd = TAKE_FD(c->fds[0]),
+		.state_fd = state_fd,
 		.timer = dink_loop_after(m->loop, HOLD_MS, overdue, m),
 	};
 	c->n_fds = 0;
