@@ -27,11 +27,12 @@
 struct agent {
 	struct dink_loop *loop;
 	struct dink_chan *chan;
-	char *root;	 /* the container's root folder as the guest sees it; set by setup */
-	bool created;	 /* a container was made (or is being made) */
-	pid_t init;	 /* its first process, 0 before and after its life */
-	bool dying;	 /* shutdown: no more children */
-	unsigned serial; /* names files of one crun call */
+	char *root;	  /* the container's root folder as the guest sees it; set by setup */
+	bool created;	  /* a container was made (or is being made) */
+	pid_t init;	  /* its first process, 0 before and after its life */
+	bool frozen_here; /* by hold, not by pause */
+	bool dying;	  /* shutdown: no more children */
+	unsigned serial;  /* names files of one crun call */
 };
 
 /* boot.c */
@@ -43,9 +44,17 @@ void agent_say(const char *fmt, ...) _printf_(1, 2); /* kernel log */
 /* setup.c */
 int agent_setup(struct agent *a, struct json_object *msg, struct dink_err *err);
 void agent_unmount(struct agent *a);
+void agent_set_clock(int64_t ns);
+void agent_add_entropy(const char *base64);
+
+/* renew.c: silence before a checkpoint, another identity after it */
+void agent_hold(struct agent *a, uint32_t id, struct json_object *msg);
+int agent_release(struct agent *a, struct dink_err *err);
+int agent_renew(struct agent *a, struct json_object *msg, struct dink_err *err);
 
 /* net.c */
 int agent_network(struct json_object *msg, struct dink_err *err);
+int agent_network_forget(struct dink_err *err); /* addresses, routes, neighbours of all NICs */
 int agent_loopback_up(struct dink_err *err);
 
 /* config.c: what only the guest knows about a config; changes it in place */

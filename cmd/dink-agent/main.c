@@ -84,6 +84,8 @@ DEFINE_OP(pause, agent_freeze(true, err))
 DEFINE_OP(resume, agent_freeze(false, err))
 DEFINE_OP(ps, agent_ps(answer, err))
 DEFINE_OP(stats, agent_stats(answer, err))
+DEFINE_OP(release, agent_release(a, err))
+DEFINE_OP(renew, agent_renew(a, msg, err))
 DEFINE_OP(shutdown, shut_down(a))
 
 static const struct {
@@ -94,6 +96,7 @@ static const struct {
 	{"start", op_start},	 {"signal", op_signal}, {"resize", op_resize},
 	{"connect", op_connect}, {"pause", op_pause},	{"resume", op_resume},
 	{"ps", op_ps},		 {"stats", op_stats},	{"shutdown", op_shutdown},
+	{"release", op_release}, {"renew", op_renew},
 };
 
 /* requests that crun must work on first */
@@ -104,6 +107,7 @@ static const struct {
 	{"create", agent_create},
 	{"exec", agent_exec},
 	{"update", agent_update},
+	{"hold", agent_hold},
 };
 
 static void run_quick(struct agent *a, op_fn fn, uint32_t id, struct json_object *msg)

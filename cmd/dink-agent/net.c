@@ -335,6 +335,65 @@ static void remove_nic(const struct nic *nic)
 		agent_say("removing %s: %s", nic->name, strerror(-r));
 }
 
+/* del_addresses() - IPv4's: the others go with the link going down, as do routes and neighbours */
+static int del_addresses(unsigned index)
+{
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct nl ask;
+	struct ifaddrmsg head = {.ifa_family = AF_INET};
+	union {
+		struct nlmsghdr h;
+		uint8_t bytes[16384];
+	} answer;
+	bool done = false;
+
+	nl_start(&ask, RTM_GETADDR, NLM_F_DUMP, &head, sizeof(head));
+	if (fd < 0 || send(fd, &ask, ask.h.nlmsg_len, 0) < 0)
+		return -errno;
+	while (!done) {
+		ssize_t n = recv(fd, &answer, sizeof(answer), 0);
+		size_t left = n > 0 ? (size_t)n : 0;
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EPROTO;
+		for (struct nlmsghdr *h = &answer.h; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+			const struct ifaddrmsg *a = NLMSG_DATA(h);
+			struct nl m;
+
+			done |= h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR;
+			if (h->nlmsg_type != RTM_NEWADDR || a->ifa_index != index ||
+			    h->nlmsg_len > sizeof(m))
+				continue;
+			memcpy(&m, h, h->nlmsg_len);
+			m.h.nlmsg_type = RTM_DELADDR;
+			m.h.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+			/* a secondary one goes with its first */
+			int r = nl_send(&m);
+			if (r < 0 && r != -EADDRNOTAVAIL)
+				return r;
+		}
+	}
+	return 0;
+}
+
+int agent_network_forget(struct dink_err *err)
+{
+	_cleanup_free_ struct nic *nics = xcalloc(NICS_MAX, sizeof(*nics));
+	size_t n = list_nics(nics);
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned index = if_nametoindex(nics[i].name);
+		int r = set_link(index, 0, 0, NULL, 0);
+
+		if (r == 0)
+			r = del_addresses(index);
+		if (r < 0)
+			return dink_err_set(err, DINK_E_HOST, -r, "forgetting the addresses of %s",
+					    nics[i].name);
+	}
+	return 0;
+}
+
 int agent_network(struct json_object *msg, struct dink_err *err)
 {
 	struct json_object *links = dink_json_get(msg, "links");

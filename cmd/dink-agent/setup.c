@@ -190,7 +190,7 @@ static int make_root(struct agent *a, struct json_object *msg, struct dink_err *
 
 /* --- small things --- */
 
-static void set_clock(int64_t ns)
+void agent_set_clock(int64_t ns)
 {
 	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
 
@@ -228,8 +228,8 @@ static size_t decode_base64(const char *text, uint8_t *to, size_t max)
 	return n;
 }
 
-/* add_entropy() - the clones of one template must not draw the same numbers */
-static void add_entropy(const char *base64)
+/* agent_add_entropy() - the clones of one template must not draw the same numbers */
+void agent_add_entropy(const char *base64)
 {
 	_cleanup_close_ int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
 	_cleanup_free_ struct rand_pool_info *pool = xcalloc(1, sizeof(*pool) + ENTROPY_MAX);
@@ -249,8 +249,8 @@ int agent_setup(struct agent *a, struct json_object *msg, struct dink_err *err)
 	const char *hostname = dink_json_str_or(msg, "hostname", NULL);
 	size_t n = dink_json_len(msg, "mounts");
 
-	set_clock(dink_json_int_or(msg, "time_ns", 0));
-	add_entropy(dink_json_str_or(msg, "entropy", ""));
+	agent_set_clock(dink_json_int_or(msg, "time_ns", 0));
+	agent_add_entropy(dink_json_str_or(msg, "entropy", ""));
 	if (hostname && *hostname && sethostname(hostname, strlen(hostname)) < 0)
 		agent_say("host name '%s': %s", hostname, strerror(errno));
 	for (size_t i = 0; i < n; i++) {

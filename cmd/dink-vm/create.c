@@ -61,15 +61,16 @@ static int wait_monitor(pid_t pid, int *ret_status, struct dink_err *err)
 	return 0;
 }
 
-static int run_started(const struct vm_globals *g, const char *id, pid_t pid, int *ret_status,
-		       struct dink_err *err)
+static int run_started(const struct vm_globals *g, const char *id, pid_t pid, bool started,
+		       int *ret_status, struct dink_err *err)
 {
 	_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
 	int r = dink_vmstate_load(g->root, id, &s, err);
 
 	if (r < 0)
 		return r;
-	r = vm_start_state(s, err);
+	if (!started)
+		r = vm_start_state(s, err);
 	if (r < 0)
 		kill(pid, SIGKILL);
 	_cleanup_(dink_err_clear) struct dink_err later = {};
@@ -82,13 +83,39 @@ static int run_started(const struct vm_globals *g, const char *id, pid_t pid, in
 	return vm_delete_state(s, err);
 }
 
+int vm_run_attached(const struct vm_globals *g, const struct vm_create_opts *o, const char *id,
+		    struct dink_err *err)
+{
+	int flags = fcntl(0, F_GETFL), status = 0;
+	struct termios old;
+	bool tty = !o->console_socket && tcgetattr(0, &old) == 0;
+	pid_t pid;
+
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "become a subreaper");
+	int r = vm_launch(g, o, id, &pid, err);
+	if (r < 0)
+		return r;
+	forward_signals(pid);
+	if (tty) {
+		struct termios raw = old;
+		cfmakeraw(&raw);
+		tcsetattr(0, TCSANOW, &raw);
+	}
+	r = run_started(g, id, pid, o->restore, &status, err);
+	if (tty)
+		tcsetattr(0, TCSANOW, &old);
+	if (flags >= 0)
+		(void)!fcntl(0, F_SETFL, flags);
+	return r < 0 ? r : status;
+}
+
 int vm_run(const struct vm_globals *g, char **argv, struct dink_err *err)
 {
 	struct vm_create_opts o = {};
 	bool detach = false, ignored = false;
 	const char *id, *ignored_value = NULL;
 	pid_t pid;
-	struct termios old;
 	const struct vm_opt opts[] = {
 		{'b', "bundle", VM_OPT_STRING, &o.bundle, NULL},
 		{'d', "detach", VM_OPT_FLAG, &detach, NULL},
@@ -105,29 +132,12 @@ int vm_run(const struct vm_globals *g, char **argv, struct dink_err *err)
 	if (r < 0)
 		return r;
 	o.own_terminal = !detach;
-	if (!detach && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "become a subreaper");
-	int flags = fcntl(0, F_GETFL);
-	bool tty = !detach && !o.console_socket && tcgetattr(0, &old) == 0;
+	if (!detach)
+		return vm_run_attached(g, &o, id, err);
 	r = vm_launch(g, &o, id, &pid, err);
 	if (r < 0)
 		return r;
-	if (detach) {
-		_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
-		r = dink_vmstate_load(g->root, id, &s, err);
-		return r < 0 ? r : vm_start_state(s, err);
-	}
-	forward_signals(pid);
-	if (tty) {
-		struct termios raw = old;
-		cfmakeraw(&raw);
-		tcsetattr(0, TCSANOW, &raw);
-	}
-	int status = 0;
-	r = run_started(g, id, pid, &status, err);
-	if (tty)
-		tcsetattr(0, TCSANOW, &old);
-	if (flags >= 0)
-		(void)!fcntl(0, F_SETFL, flags);
-	return r < 0 ? r : status;
+	_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
+	r = dink_vmstate_load(g->root, id, &s, err);
+	return r < 0 ? r : vm_start_state(s, err);
 }

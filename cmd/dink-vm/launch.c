@@ -7,6 +7,7 @@
 
 #include "provision/base/file.h"
 #include "provision/base/units.h"
+#include "provision/vm/manifest.h"
 #include "provision/vm/monitor.h"
 
 #include <fcntl.h>
@@ -123,13 +124,17 @@ static int spawn_monitor(struct launch *l, struct dink_err *err)
 	return 0;
 }
 
-static int write_plan(const struct vm_globals *g, struct launch *l, struct dink_err *err)
+static int write_plan(const struct vm_globals *g, struct launch *l, const struct vm_create_opts *o,
+		      struct dink_err *err)
 {
 	_cleanup_json_ struct json_object *plan = NULL;
 	int r = vm_make_plan(g, l->oci, l->state, &plan, err);
 
+	if (r == 0 && o->restore)
+		r = vm_fit_plan(plan, o->restore, o->image, err);
 	if (r < 0)
 		return r;
+	dink_json_set_str(l->state->doc, "kernel", dink_json_str_or(plan, "kernel", NULL));
 	l->plan_fd = memfd_create("dink-vm-plan", MFD_CLOEXEC);
 	if (l->plan_fd < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "make a memfd");
@@ -216,7 +221,7 @@ static int wait_created(struct launch *l, struct dink_err *err)
 static int do_launch(const struct vm_globals *g, struct launch *l, const struct vm_create_opts *o,
 		     struct dink_err *err)
 {
-	int r = write_plan(g, l, err);
+	int r = write_plan(g, l, o, err);
 
 	if (r == 0)
 		r = open_terminal(l, o, err);
@@ -275,6 +280,8 @@ int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const 
 		r = parse_size(g, &size, err);
 	if (r >= 0)
 		r = dink_oci_load(o->bundle ? o->bundle : ".", &size, &oci, err);
+	if (r >= 0 && o->restore)
+		r = dink_manifest_fits(o->restore, oci, err);
 	if (r >= 0)
 		r = dink_vmstate_new(g->root, id, &state, err);
 	if (r < 0)

@@ -34,6 +34,10 @@ static const struct {
 	{"resume", vm_resume, "ID", "let them go on"},
 	{"update", vm_update, "-r FILE|- ID", "change resource limits"},
 	{"events", vm_events, "[--stats] [--interval N] ID", "print resource use"},
+	{"checkpoint", vm_checkpoint, "[--image-path DIR] [--leave-running] ID",
+	 "save a running container in a folder"},
+	{"restore", vm_restore, "[-d] [-b BUNDLE] [--image-path DIR] [--pid-file F] ID",
+	 "run a container from such a folder"},
 	{"spec", vm_spec, "[-b BUNDLE]", "write a config.json to begin with"},
 	{"features", vm_features, "", "print what this runtime can do, as JSON"},
 	{"monitor", run_monitor, NULL, NULL},
@@ -45,7 +49,7 @@ static void print_help(const struct vm_opt *globals)
 	     "usage: dink-vm [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (commands[i].usage)
-			printf("  %-9s %-50s %s\n", commands[i].name, commands[i].usage,
+			printf("  %-10s %-50s %s\n", commands[i].name, commands[i].usage,
 			       commands[i].summary);
 	}
 	puts("\nOptions:");
@@ -243,6 +247,8 @@ int main(_unused_ int argc, char **argv)
 		{0, "memory", VM_OPT_STRING, &g.memory, "VM size where no limit is set (512M)"},
 		{0, "cpus", VM_OPT_STRING, &g.cpus, "virtual CPUs where no limit is set (1)"},
 		{0, "accel", VM_OPT_STRING, &g.accel, "auto, tcg or kvm (auto)"},
+		{0, "ram-dir", VM_OPT_STRING, &g.ram_dir,
+		 "where the memory of VMs that can be saved lies (the state folder)"},
 		{'h', "help", VM_OPT_FLAG, &g.help, "this text"},
 		{'v', "version", VM_OPT_FLAG, &g.version, "the version"},
 		{},

@@ -6,6 +6,7 @@
 #include "provision/base/file.h"
 #include "provision/base/units.h"
 #include "provision/vm/guest.h"
+#include "provision/vm/manifest.h"
 #include "provision/vm/proto.h"
 #include "provision/vm/qemu_tsc.h"
 
@@ -104,20 +105,26 @@ static char *encode_base64(const unsigned char *b, size_t n)
 	return dink_str_take(&s);
 }
 
+static void add_noise(struct json_object *o)
+{
+	unsigned char noise[48];
+
+	if (getrandom(noise, sizeof(noise), 0) != sizeof(noise))
+		return;
+	_cleanup_free_ char *text = encode_base64(noise, sizeof(noise));
+	dink_json_set_str(o, "entropy", text);
+}
+
 static struct json_object *make_setup(const struct dink_oci *oci)
 {
 	struct json_object *setup = dink_json_new();
 	struct json_object *mounts = json_object_new_array();
 	struct json_object *root = dink_json_new();
-	unsigned char noise[48];
 
 	dink_json_set_str(setup, "op", "setup");
 	if (oci->hostname[0])
 		dink_json_set_str(setup, "hostname", oci->hostname);
-	if (getrandom(noise, sizeof(noise), 0) == sizeof(noise)) {
-		_cleanup_free_ char *text = encode_base64(noise, sizeof(noise));
-		dink_json_set_str(setup, "entropy", text);
-	}
+	add_noise(setup);
 	if (oci->rootfs || oci->n_shares > 0) {
 		struct json_object *m = dink_json_new();
 		dink_json_set_str(m, "type", "virtiofs");
@@ -199,9 +206,78 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 		dink_json_set_str(plan, "firmware", QBOOT);
 	if (STREQ(accel, "tcg"))
 		dink_json_set_int(plan, "tsc_khz", dink_tsc_khz(g->root));
+	if (g->ram_dir)
+		dink_json_set_str(plan, "ram_dir", g->ram_dir);
 	add_sources(plan, oci);
 	dink_json_set(plan, "setup", make_setup(oci));
 	dink_json_set(plan, "create", json_object_get(oci->config));
 	*ret = plan;
 	return 0;
+}
+
+/* --- a restore --- */
+
+static struct json_object *make_renew(struct json_object *setup)
+{
+	struct json_object *o = dink_json_new();
+	const char *hostname = dink_json_str_or(setup, "hostname", NULL);
+	unsigned char id[16];
+
+	dink_json_set_str(o, "op", "renew");
+	if (hostname)
+		dink_json_set_str(o, "hostname", hostname);
+	add_noise(o);
+	if (getrandom(id, sizeof(id), 0) == sizeof(id)) {
+		_cleanup_str_ struct dink_str hex = {};
+		for (size_t i = 0; i < sizeof(id); i++)
+			dink_str_addf(&hex, "%02x", id[i]);
+		dink_json_set_str(o, "machine_id", hex.s);
+	}
+	return o;
+}
+
+static void add_disks(struct json_object *plan, struct json_object *manifest, const char *image)
+{
+	struct json_object *from = dink_json_get(manifest, "disks");
+	struct json_object *own = dink_json_get(plan, "disks");
+	struct json_object *disks = json_object_new_array();
+
+	for (size_t i = 0; i < json_object_array_length(from); i++) {
+		struct json_object *d = json_object_array_get_idx(from, i), *n = dink_json_new();
+		struct json_object *o = json_object_array_get_idx(own, i); /* as many: it fits */
+		const char *file = dink_json_str_or(d, "file", NULL);
+		_cleanup_free_ char *path = file ? xasprintf("%s/%s", image, file) : NULL;
+
+		dink_json_set_str(n, "source", path ? path : dink_json_str_or(o, "source", ""));
+		dink_json_set_str(n, "serial", dink_json_str_or(d, "serial", ""));
+		dink_json_set_bool(n, "readonly", !file);
+		json_object_array_add(disks, n);
+	}
+	dink_json_set(plan, "disks", disks);
+}
+
+int vm_fit_plan(struct json_object *plan, struct json_object *manifest, const char *image,
+		struct dink_err *err)
+{
+	static const char *const machine[] = {"accel",	 "cpu",	       "append", "firmware",
+					      "tsc_khz", "memory_mib", "cpus"};
+	static const char *const channel[] = {"channel",    "stdio",  "nics",
+					      "exec_count", "paused", "qemu_version"};
+	struct json_object *restore = dink_json_new();
+
+	for (size_t i = 0; i < ARRAY_SIZE(machine); i++) {
+		_cleanup_free_ char *key = xasprintf("machine.%s", machine[i]);
+		json_object_object_del(plan, machine[i]);
+		struct json_object *v = dink_json_get(manifest, key);
+		if (v)
+			dink_json_set(plan, machine[i], json_object_get(v));
+	}
+	dink_json_set_str(restore, "image", image);
+	for (size_t i = 0; i < ARRAY_SIZE(channel); i++)
+		dink_json_set(restore, channel[i],
+			      json_object_get(dink_json_get(manifest, channel[i])));
+	dink_json_set(plan, "restore", restore);
+	dink_json_set(plan, "renew", make_renew(dink_json_get(plan, "setup")));
+	add_disks(plan, manifest, image);
+	return dink_manifest_check(manifest, plan, err);
 }

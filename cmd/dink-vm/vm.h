@@ -20,6 +20,7 @@ struct vm_globals {
 	const char *memory;
 	const char *cpus;
 	const char *accel;
+	const char *ram_dir;
 	bool systemd_cgroup;
 	bool debug;
 	bool help;
@@ -56,13 +57,24 @@ struct vm_create_opts {
 	const char *bundle;
 	const char *console_socket;
 	const char *pid_file;
-	bool own_terminal; /* our tty may serve, where no --console-socket is given */
+	struct json_object *restore; /* a checkpoint's manifest, borrowed; NULL = boot */
+	const char *image;	     /* where it is, absolute */
+	bool own_terminal;	     /* our tty may serve, where no --console-socket is given */
 };
 int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const char *id,
 	      pid_t *ret_pid, struct dink_err *err);
+/* vm_run_attached() - launch, start unless restored, wait, delete; the program's status */
+int vm_run_attached(const struct vm_globals *g, const struct vm_create_opts *o, const char *id,
+		    struct dink_err *err); /* create.c */
 /* plan.c */
 int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 		 const struct dink_vmstate *state, struct json_object **ret, struct dink_err *err);
+/* vm_fit_plan() - the plan of a restore: the machine is the manifest's */
+int vm_fit_plan(struct json_object *plan, struct json_object *manifest, const char *image,
+		struct dink_err *err);
+/* checkpoint.c, restore.c */
+int vm_checkpoint(const struct vm_globals *g, char **argv, struct dink_err *err);
+int vm_restore(const struct vm_globals *g, char **argv, struct dink_err *err);
 /* hooks.c */
 int vm_run_hooks(struct json_object *hooks, const char *name, const struct dink_vmstate *state,
 		 const char *status, struct dink_err *err);

@@ -100,11 +100,18 @@ static void arm_channel(struct dink_chan *c, uint32_t events)
 	}
 }
 
+static size_t may_write(const struct dink_chan *c)
+{
+	size_t used = chan_buf_used(&c->out);
+
+	return c->held && c->hold_left < used ? c->hold_left : used;
+}
+
 /* write_queue() - false once the peer takes no more for now (or is dead) */
 static bool write_queue(struct dink_chan *c)
 {
-	while (!c->dead && chan_buf_used(&c->out)) {
-		ssize_t n = write(c->fd, c->out.data + c->out.head, chan_buf_used(&c->out));
+	while (!c->dead && may_write(c)) {
+		ssize_t n = write(c->fd, c->out.data + c->out.head, may_write(c));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -115,6 +122,8 @@ static bool write_queue(struct dink_chan *c)
 			return false;
 		}
 		c->out.head += (size_t)n;
+		if (c->held)
+			c->hold_left -= (size_t)n;
 	}
 	return !c->dead;
 }
@@ -374,4 +383,51 @@ void dink_chan_event(struct dink_chan *c, struct json_object *msg)
 {
 	if (put_message(c, DINK_FRAME_EVENT, 0, msg))
 		chan_flush(c);
+}
+
+/* --- silence, for a checkpoint --- */
+
+void dink_chan_mute(struct dink_chan *c)
+{
+	c->muted = true;
+}
+
+void dink_chan_hold(struct dink_chan *c)
+{
+	c->muted = c->held = true;
+	c->hold_left = chan_buf_used(&c->out);
+}
+
+void dink_chan_release(struct dink_chan *c)
+{
+	c->muted = c->held = false;
+	c->credit_waits = c->stalled = true;
+	if (!c->dead)
+		chan_flush(c);
+}
+
+bool dink_chan_waiting(const struct dink_chan *c)
+{
+	return c->requests;
+}
+
+struct json_object *dink_chan_export(struct dink_chan *c)
+{
+	struct json_object *o = dink_json_new(), *streams = json_object_new_array();
+
+	dink_json_set_int(o, "next_id", c->next_id);
+	chan_streams_export(c, streams);
+	dink_json_set(o, "streams", streams);
+	return o;
+}
+
+int dink_chan_import(struct dink_chan *c, struct json_object *state, struct dink_err *err)
+{
+	int64_t next = dink_json_int_or(state, "next_id", 0);
+
+	if (next < 1 || next >= UINT32_MAX || c->next_id != 1)
+		return dink_err_set(err, DINK_E_USAGE, EINVAL, "channel state: next_id %lld",
+				    (long long)next);
+	c->next_id = (uint32_t)next;
+	return chan_streams_import(c, dink_json_get(state, "streams"), err);
 }

@@ -73,3 +73,24 @@ void dink_chan_stream_reset(struct dink_chan *c, uint32_t id);
 void dink_chan_stream_drain(struct dink_chan *c, uint32_t id, uint32_t quiet_ms);
 /* dink_chan_idle() - no frame waits to be written and no stream has unread local output */
 bool dink_chan_idle(struct dink_chan *c);
+
+/*
+ * Silence around a checkpoint, so that no frame is under way while the guest stands still:
+ * dink_chan_mute() - streams are read no more, messages still go
+ * dink_chan_hold() - mute; what is queued now is the last that is sent until dink_chan_release()
+ * Both sides mute, the host sends a request and holds, the guest answers and holds. When the host
+ * has that answer, both directions are empty.
+ */
+void dink_chan_mute(struct dink_chan *c);
+void dink_chan_hold(struct dink_chan *c);
+void dink_chan_release(struct dink_chan *c);
+bool dink_chan_waiting(const struct dink_chan *c); /* a request has no answer yet */
+/*
+ * dink_chan_export() - host side, while held: {"next_id":N,"streams":[..]}
+ * dink_chan_import() - into a new channel, before anything else; then streams are tied as usual,
+ * and dink_chan_drop_untied() ends those nobody wants
+ */
+struct json_object *dink_chan_export(struct dink_chan *c);
+int dink_chan_import(struct dink_chan *c, struct json_object *state,
+		     struct dink_err *err) _must_check_;
+void dink_chan_drop_untied(struct dink_chan *c);

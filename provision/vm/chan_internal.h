@@ -96,6 +96,9 @@ struct dink_chan {
 	size_t n_streams;
 	bool credit_waits; /* some stream's credit_due is worth a frame */
 	bool stalled;	   /* some stream stopped reading because the queue was full */
+	bool muted;	   /* dink_chan_mute(): streams are not read */
+	bool held;	   /* dink_chan_hold(): hold_left bytes of the queue may still go */
+	size_t hold_left;
 };
 
 /* chan.c */
@@ -112,7 +115,7 @@ void chan_enter(struct dink_chan *c);
 void chan_leave(struct dink_chan *c); /* may free c */
 static inline bool chan_is_full(const struct dink_chan *c)
 {
-	return c->dead || chan_buf_used(&c->out) >= CHAN_QUEUE_HIGH;
+	return c->dead || c->muted || chan_buf_used(&c->out) >= CHAN_QUEUE_HIGH;
 }
 
 /* chan_stream.c */
@@ -120,3 +123,5 @@ void chan_streams_take(struct dink_chan *c, const struct dink_frame *f, const ui
 void chan_streams_resume(struct dink_chan *c); /* the queue has room again */
 void chan_streams_stop(struct dink_chan *c);   /* the channel died: close all, call on_done */
 void chan_streams_free(struct dink_chan *c);
+void chan_streams_export(struct dink_chan *c, struct json_object *ret); /* an array */
+int chan_streams_import(struct dink_chan *c, struct json_object *list, struct dink_err *err);

@@ -485,7 +485,7 @@ void dink_chan_stream(struct dink_chan *c, uint32_t id, int in_fd, int out_fd,
 	if (s->in_fd < 0)
 		chan_buf_clear(&s->buf);
 	push_in(s);
-	if (s->out_fd < 0 || s->out_broken)
+	if (s->out_fd < 0 || s->out_broken || s->out_eof)
 		end_out(s);
 	arm_out(s);
 	chan_enter(c);
@@ -575,4 +575,71 @@ bool dink_chan_idle(struct dink_chan *c)
 			return false;
 	}
 	return true;
+}
+
+/* --- checkpoint and restore: the host side's view of each stream --- */
+
+void chan_streams_export(struct dink_chan *c, struct json_object *ret)
+{
+	for (struct chan_stream *s = c->first; s; s = s->next) {
+		struct json_object *o = dink_json_new();
+
+		dink_json_set_int(o, "id", s->id);
+		dink_json_set_int(o, "recv_credit", s->recv_credit);
+		dink_json_set_int(o, "send_credit", s->send_credit);
+		dink_json_set_bool(o, "in_eof", s->in_eof);
+		dink_json_set_bool(o, "in_broken", s->in_broken);
+		dink_json_set_bool(o, "out_eof", s->out_eof);
+		dink_json_set_bool(o, "out_broken", s->out_broken);
+		json_object_array_add(ret, o);
+	}
+}
+
+static int import_stream(struct dink_chan *c, struct json_object *o, struct dink_err *err)
+{
+	int64_t id = dink_json_int_or(o, "id", 0);
+	int64_t in = dink_json_int_or(o, "recv_credit", -1);
+	int64_t out = dink_json_int_or(o, "send_credit", -1);
+
+	if (id < 1 || id >= c->next_id || in < 0 || in > DINK_WINDOW || out < 0 ||
+	    out > DINK_WINDOW || find_stream(c, (uint32_t)id))
+		return dink_err_set(err, DINK_E_USAGE, EINVAL,
+				    "channel state: stream %lld with credit %lld and %lld",
+				    (long long)id, (long long)in, (long long)out);
+	struct chan_stream *s = add_stream(c, (uint32_t)id);
+	s->recv_credit = (uint32_t)in;
+	s->send_credit = (uint32_t)out;
+	s->in_eof = dink_json_bool_or(o, "in_eof", false);
+	s->in_broken = dink_json_bool_or(o, "in_broken", false);
+	s->out_eof = dink_json_bool_or(o, "out_eof", false);
+	s->out_broken = dink_json_bool_or(o, "out_broken", false);
+	/* what the other monitor had not written onward went to its own reader */
+	s->credit_due = DINK_WINDOW - s->recv_credit;
+	return 0;
+}
+
+int chan_streams_import(struct dink_chan *c, struct json_object *list, struct dink_err *err)
+{
+	size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
+
+	if (n > DINK_STREAMS_MAX)
+		return dink_err_set(err, DINK_E_USAGE, E2BIG, "channel state: %zu streams", n);
+	for (size_t i = 0; i < n; i++) {
+		int r = import_stream(c, json_object_array_get_idx(list, i), err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void dink_chan_drop_untied(struct dink_chan *c)
+{
+	struct chan_stream *s, *next;
+
+	for (s = c->first; s; s = next) {
+		next = s->next;
+		if (!s->tied)
+			dink_chan_stream_reset(c, s->id);
+	}
 }

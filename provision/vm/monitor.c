@@ -92,6 +92,15 @@ static void take_shutdown(void *ctx, struct json_object *msg)
 	}
 }
 
+void mon_end(struct monitor *m, int status)
+{
+	if (m->status == MON_STOPPING)
+		return;
+	m->status = MON_STOPPING;
+	m->exit_status = status;
+	m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
+}
+
 void mon_finish(struct monitor *m, int status)
 {
 	if (m->status == MON_STOPPING)
@@ -128,7 +137,7 @@ void mon_fail(struct monitor *m, struct dink_err *err)
 	m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
 }
 
-static void fail_with(struct monitor *m, struct json_object *msg, const char *what)
+void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 
@@ -246,12 +255,17 @@ static void take_create(void *ctx, struct json_object *msg)
 	if (m->status != MON_BOOTING)
 		return;
 	if (!msg || !dink_json_bool_or(msg, "ok", false)) {
-		fail_with(m, msg, "creating the container in the guest");
+		mon_fail_with(m, msg, "creating the container in the guest");
 		return;
 	}
 	mon_trace(m, "created");
+	mon_created(m, MON_CREATED);
+}
+
+void mon_created(struct monitor *m, enum mon_status status)
+{
 	m->guest_created = true;
-	m->status = MON_CREATED;
+	m->status = status;
 	dink_source_remove(TAKE_PTR(m->boot_timer));
 	send_size(m);
 	struct json_object *ok = dink_json_new();
@@ -274,26 +288,33 @@ static void stdin_done(_unused_ void *ctx, _unused_ uint32_t id)
 {
 }
 
-static void tie_streams(struct monitor *m, struct json_object *msg)
+void mon_tie_streams(struct monitor *m)
 {
-	static const char *const names[] = {"in", "out", "err"};
-
 	if (m->terminal) {
-		m->streams[0] = m->streams[1] = dink_chan_new_stream(m->chan);
 		m->waiting_streams = 1;
 		int in = fcntl(m->stdio[0], F_DUPFD_CLOEXEC, 10);
 		int out = fcntl(m->stdio[0], F_DUPFD_CLOEXEC, 10);
 		dink_chan_stream(m->chan, m->streams[0], in, out, stream_done, m);
-	} else {
-		m->waiting_streams = 2;
-		for (int i = 0; i < 3; i++)
-			m->streams[i] = dink_chan_new_stream(m->chan);
-		dink_chan_stream(m->chan, m->streams[0], -1, TAKE_FD(m->stdio[0]), stdin_done, m);
-		dink_chan_stream(m->chan, m->streams[1], TAKE_FD(m->stdio[1]), -1, stream_done, m);
-		dink_chan_stream(m->chan, m->streams[2], TAKE_FD(m->stdio[2]), -1, stream_done, m);
+		return;
 	}
-	for (int i = 0; i < 3; i++)
+	m->waiting_streams = 2;
+	dink_chan_stream(m->chan, m->streams[0], -1, TAKE_FD(m->stdio[0]), stdin_done, m);
+	dink_chan_stream(m->chan, m->streams[1], TAKE_FD(m->stdio[1]), -1, stream_done, m);
+	dink_chan_stream(m->chan, m->streams[2], TAKE_FD(m->stdio[2]), -1, stream_done, m);
+}
+
+static void new_streams(struct monitor *m, struct json_object *msg)
+{
+	static const char *const names[] = {"in", "out", "err"};
+
+	for (int i = 0; i < 3; i++) {
+		/* a terminal's one stream is both ways, and there is no third */
+		m->streams[i] = !m->terminal || i == 0 ? dink_chan_new_stream(m->chan)
+				: i == 1	       ? m->streams[0]
+						       : 0;
 		dink_json_set_int(msg, names[i], m->streams[i]);
+	}
+	mon_tie_streams(m);
 }
 
 static void create_in_guest(struct monitor *m)
@@ -304,7 +325,7 @@ static void create_in_guest(struct monitor *m)
 	dink_json_set_str(msg, "op", "create");
 	dink_json_set(msg, "config", json_object_get(dink_json_get(m->plan, "create")));
 	dink_json_set_bool(msg, "terminal", m->terminal);
-	tie_streams(m, msg);
+	new_streams(m, msg);
 	dink_chan_request(m->chan, msg, take_create, m);
 }
 
@@ -315,7 +336,7 @@ static void take_setup(void *ctx, struct json_object *msg)
 	if (m->status != MON_BOOTING)
 		return;
 	if (!msg || !dink_json_bool_or(msg, "ok", false)) {
-		fail_with(m, msg, "setting up the guest");
+		mon_fail_with(m, msg, "setting up the guest");
 		return;
 	}
 	mon_trace(m, "guest is set up");
@@ -325,7 +346,7 @@ static void take_setup(void *ctx, struct json_object *msg)
 
 static void take_hello(struct monitor *m, struct json_object *event)
 {
-	if (m->status != MON_BOOTING || m->setup_done)
+	if (m->status != MON_BOOTING || m->setup_done || dink_json_get(m->plan, "restore"))
 		return;
 	mon_trace(m, "hello");
 	int64_t version = dink_json_int_or(event, "version", 0);
@@ -400,14 +421,20 @@ const struct dink_chan_ops mon_chan_ops = {.on_event = on_event, .on_closed = on
 
 static void qmp_ready(void *ctx)
 {
-	mon_trace(ctx, "QEMU answers");
+	struct monitor *m = ctx;
+
+	mon_trace(m, "QEMU answers");
+	if (dink_json_get(m->plan, "restore"))
+		mon_restore_qemu(m);
 }
 
-static void qmp_event(void *ctx, const char *name, _unused_ struct json_object *data)
+static void qmp_event(void *ctx, const char *name, struct json_object *data)
 {
 	struct monitor *m = ctx;
 
 	mon_trace(m, name);
+	if (STREQ(name, "MIGRATION"))
+		mon_migrated(m, dink_json_str_or(data, "status", ""));
 	if (STREQ(name, "GUEST_PANICKED") && m->status != MON_STOPPING) {
 		_cleanup_(dink_err_clear) struct dink_err err = {};
 		dink_err_set(&err, DINK_E_CHILD, 0,
@@ -447,6 +474,8 @@ static void read_sync(void *ctx, int fd, _unused_ uint32_t events)
 		/* Docker 20.10 forgets a task that does not start; one not created it cleans up */
 		if (mon_check_links(m, &err) < 0)
 			mon_fail(m, &err);
+		else if (dink_json_get(m->plan, "restore"))
+			mon_restore_renew(m);
 		else
 			create_in_guest(m);
 	}
@@ -516,6 +545,8 @@ static int begin(struct monitor *m, struct dink_err *err)
 		r = watch_signals(m, err);
 	if (r == 0)
 		r = mon_boot(m, err);
+	if (r == 0 && dink_json_get(m->plan, "restore"))
+		r = mon_restore_begin(m, err);
 	if (r == 0)
 		r = mon_listen(m, err);
 	mon_trace(m, "QEMU and virtiofsd started");
@@ -529,6 +560,8 @@ int dink_monitor_run(void)
 		.sync_fd = DINK_MONITOR_SYNC_FD,
 		.exit_status = -1,
 		.control_fd = -1,
+		.ram_fd = -1,
+		.state_fd = -1,
 		.born_ms = (int64_t)dink_now_ms(),
 	};
 

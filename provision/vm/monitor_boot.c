@@ -3,6 +3,7 @@
  * The share tree, virtiofsd and QEMU. Both programs are started before anything is waited for:
  * virtiofsd is ready long before the guest's kernel looks for it.
  */
+#include "provision/base/clone.h"
 #include "provision/base/file.h"
 #include "provision/net/tap.h"
 #include "provision/vm/monitor_internal.h"
@@ -19,6 +20,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -236,11 +238,12 @@ static int make_pair(int ret[2], struct dink_err *err)
 
 static int open_taps(struct monitor *m, struct dink_qemu_opts *o, struct dink_err *err)
 {
-	int want = dink_links_count(err);
+	int64_t fixed = dink_json_int_or(m->plan, "restore.nics", -1);
+	int want = fixed >= 0 ? (int)fixed : dink_links_count(err);
 
 	if (want < 0)
 		return want;
-	if (want == 0) {
+	if (want == 0 && fixed < 0) {
 		/*
 		 * Links come later: by a hook while the guest boots (Docker until 25) or before
 		 * start. How many is not known yet; a spare card costs the guest 10 ms, and 30 ms
@@ -263,6 +266,45 @@ static int open_taps(struct monitor *m, struct dink_qemu_opts *o, struct dink_er
 	return 0;
 }
 
+/*
+ * A restored container's writable disk is a copy of its own: nameless, beside the image, where the
+ * file system may share its blocks.
+ */
+static int open_copy(struct monitor *m, const char *path, struct dink_err *err)
+{
+	const char *dir = dink_json_str_or(m->plan, "restore.image", "");
+	_cleanup_close_ int from = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (from < 0 || fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "copy the disk %s", path);
+	int r = dink_clone_fd(from, fd, path, err);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+static int open_disk(struct monitor *m, struct json_object *d, struct dink_qemu_disk *ret,
+		     struct dink_err *err)
+{
+	const char *path = dink_json_str_or(d, "source", "");
+	bool ro = dink_json_bool_or(d, "readonly", false);
+
+	ret->serial = dink_json_str_or(d, "serial", "");
+	ret->fd = ret->rw_fd = -1;
+	if (!ro && dink_json_get(m->plan, "restore")) {
+		ret->rw_fd = open_copy(m, path, err);
+		if (ret->rw_fd < 0)
+			return ret->rw_fd;
+		_cleanup_free_ char *again = xasprintf("/proc/self/fd/%d", ret->rw_fd);
+		ret->fd = open(again, O_RDONLY | O_CLOEXEC);
+	} else {
+		ret->fd = open(path, O_RDONLY | O_CLOEXEC);
+		ret->rw_fd = ret->fd < 0 || ro ? -1 : open(path, O_RDWR | O_CLOEXEC);
+	}
+	if (ret->fd < 0 || (ret->rw_fd < 0 && !ro))
+		return dink_err_set(err, DINK_E_HOST, errno, "open the disk %s", path);
+	return 0;
+}
+
 /* Disks are opened here and handed over, so that QEMU needs no right to the file itself. */
 static int open_disks(struct monitor *m, struct dink_qemu_opts *o, struct dink_err *err)
 {
@@ -270,17 +312,11 @@ static int open_disks(struct monitor *m, struct dink_qemu_opts *o, struct dink_e
 
 	for (size_t i = 0; i < json_object_array_length(disks) && i < DINK_QEMU_DISKS_MAX; i++) {
 		struct json_object *d = json_object_array_get_idx(disks, i);
-		const char *path = dink_json_str_or(d, "source", "");
-		bool ro = dink_json_bool_or(d, "readonly", false);
-		int fd = open(path, O_RDONLY | O_CLOEXEC);
-		int rw = fd < 0 || ro ? -1 : open(path, O_RDWR | O_CLOEXEC);
-		if (fd < 0 || (rw < 0 && !ro))
-			return dink_err_set(err, DINK_E_HOST, errno, "open the disk %s", path);
-		o->disks[o->n_disks++] = (struct dink_qemu_disk){
-			.fd = fd,
-			.rw_fd = rw,
-			.serial = dink_json_str_or(d, "serial", ""),
-		};
+		int r = open_disk(m, d, &o->disks[o->n_disks], err);
+
+		if (r < 0)
+			return r;
+		o->n_disks++;
 	}
 	return 0;
 }
@@ -288,7 +324,7 @@ static int open_disks(struct monitor *m, struct dink_qemu_opts *o, struct dink_e
 static int start_qemu(struct monitor *m, struct dink_qemu_opts *o, int log_fd, struct dink_err *err)
 {
 	_cleanup_strv_ struct dink_strv argv = {};
-	int fds[4 + DINK_QEMU_NICS_MAX + 2 * DINK_QEMU_DISKS_MAX], n = 0;
+	int fds[6 + DINK_QEMU_NICS_MAX + 2 * DINK_QEMU_DISKS_MAX], n = 0;
 	int r = dink_qemu_argv(o, &argv, err);
 
 	if (r < 0)
@@ -306,8 +342,14 @@ static int start_qemu(struct monitor *m, struct dink_qemu_opts *o, int log_fd, s
 		if (o->disks[i].rw_fd >= 0)
 			fds[n++] = o->disks[i].rw_fd;
 	}
+	/* these two stay open here, too: a checkpoint takes the memory over */
+	int own = n;
+	if (o->ram_fd >= 0)
+		fds[n++] = o->ram_fd;
+	if (m->state_fd >= 0)
+		fds[n++] = m->state_fd;
 	r = spawn(m, &m->qemu, "QEMU", &argv, fds, n, log_fd, true, err);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < own; i++)
 		close(fds[i]);
 	return r;
 }
@@ -327,6 +369,60 @@ static void fill_options(struct monitor *m, struct dink_qemu_opts *o)
 	o->cpus = (uint32_t)dink_json_int_or(m->plan, "cpus", 1);
 	o->share_tag = DINK_SHARE_TAG;
 	o->share_fd = -1;
+	o->ram_fd = m->ram_fd;
+	o->incoming = o->ram_private = dink_json_get(m->plan, "restore");
+}
+
+static bool has_room(const char *dir, uint64_t bytes)
+{
+	struct statvfs vfs;
+
+	return statvfs(dir, &vfs) == 0 && (uint64_t)vfs.f_bavail * vfs.f_frsize >= bytes;
+}
+
+static int open_image(struct monitor *m, const char *name, int *ret_fd, struct dink_err *err)
+{
+	const char *dir = dink_json_str_or(m->plan, "restore.image", "");
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
+
+	*ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+	return *ret_fd < 0 ? dink_err_set(err, DINK_E_HOST, errno, "open %s", path) : 0;
+}
+
+/*
+ * The guest's memory in a file without a name, so that a killed monitor leaves none behind, and a
+ * checkpoint gives it one.
+ */
+static int open_ram(struct monitor *m, struct dink_err *err)
+{
+	const char *dir = dink_json_str_or(m->plan, "ram_dir", m->dir);
+	uint64_t bytes = (uint64_t)dink_json_int_or(m->plan, "memory_mib", 512) << 20;
+
+	if (dink_json_get(m->plan, "restore")) {
+		m->no_ckpt = "it was restored: its memory is private to it and in no file";
+		int r = open_image(m, "ram", &m->ram_fd, err);
+		return r < 0 ? r : open_image(m, "state", &m->state_fd, err);
+	}
+	if (dink_json_str_or(m->plan, "rootfs", NULL) || dink_json_len(m->plan, "shares") > 0) {
+		m->no_ckpt = "it shares files with the host by virtiofs, which QEMU cannot save: "
+			     "give it a block root (an EROFS image at /.dink-root) and disk "
+			     "images in place of folders and files";
+		return 0;
+	}
+	if (!has_room(dir, bytes)) {
+		m->no_ckpt = "the state folder had no room for its memory when it was created: "
+			     "name a folder with --ram-dir";
+		return 0;
+	}
+	m->ram_fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (m->ram_fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
+		m->no_ckpt = "the file system of its state folder knows no nameless files: name "
+			     "another folder with --ram-dir";
+		return 0;
+	}
+	if (m->ram_fd < 0 || ftruncate(m->ram_fd, (off_t)bytes) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make the guest's memory in %s", dir);
+	return 0;
 }
 
 extern const struct dink_qmp_ops mon_qmp_ops;
@@ -338,6 +434,10 @@ int mon_boot(struct monitor *m, struct dink_err *err)
 	int channel[2], qmp[2], console[2], log[2];
 	int r;
 
+	/* before: what is opened in a mount namespace of our own cannot be linked outside */
+	r = open_ram(m, err);
+	if (r < 0)
+		return r;
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "make a mount namespace");
 	if (pipe2(log, O_CLOEXEC) < 0)

@@ -37,6 +37,7 @@ static void hang_up(struct mon_client *c)
 {
 	if (!c->dead) {
 		c->dead = true;
+		mon_ckpt_client_gone(c);
 		dink_source_remove(TAKE_PTR(c->source));
 		if (c->fd >= 0)
 			close(TAKE_FD(c->fd));
@@ -53,7 +54,7 @@ static void hang_up(struct mon_client *c)
 		free_client(c);
 }
 
-static void answer(struct mon_client *c, struct json_object *msg)
+void mon_answer(struct mon_client *c, struct json_object *msg)
 {
 	_cleanup_json_ struct json_object *owned = msg;
 	_cleanup_(dink_err_clear) struct dink_err err = {};
@@ -68,17 +69,17 @@ static void answer_ok(struct mon_client *c)
 	struct json_object *msg = dink_json_new();
 
 	dink_json_set_bool(msg, "ok", true);
-	answer(c, msg);
+	mon_answer(c, msg);
 }
 
-static void answer_error(struct mon_client *c, int e, const char *text)
+void mon_answer_error(struct mon_client *c, int e, const char *text)
 {
 	struct json_object *msg = dink_json_new();
 
 	dink_json_set_bool(msg, "ok", false);
 	dink_json_set_str(msg, "error", text);
 	dink_json_set_int(msg, "errno", e);
-	answer(c, msg);
+	mon_answer(c, msg);
 }
 
 static void answer_err(struct mon_client *c, const struct dink_err *err)
@@ -87,7 +88,7 @@ static void answer_err(struct mon_client *c, const struct dink_err *err)
 
 	for (size_t n = strlen(text); n > 0 && text[n - 1] == '\n'; n--)
 		text[n - 1] = '\0';
-	answer_error(c, err->errnum, text);
+	mon_answer_error(c, err->errnum, text);
 }
 
 /* A reply of the guest for a client that may be gone by then. */
@@ -104,9 +105,9 @@ static bool client_back(struct mon_client *c)
 static void pass_reply(struct mon_client *c, struct json_object *msg)
 {
 	if (!msg)
-		answer_error(c, ESRCH, "container not running: its VM is gone");
+		mon_answer_error(c, ESRCH, "container not running: its VM is gone");
 	else
-		answer(c, json_object_get(msg));
+		mon_answer(c, json_object_get(msg));
 }
 
 static void relay(void *ctx, struct json_object *msg)
@@ -207,7 +208,7 @@ static void op_start(struct mon_client *c, _unused_ struct json_object *req)
 	struct json_object *links = NULL;
 
 	if (c->m->status != MON_CREATED) {
-		answer_error(c, EINVAL, "cannot start a container that is not created");
+		mon_answer_error(c, EINVAL, "cannot start a container that is not created");
 		return;
 	}
 	mon_trace(c->m, "start asked");
@@ -244,7 +245,7 @@ static void finish_exec(struct mon_exec *x)
 	if (x->client) {
 		struct json_object *msg = dink_json_new();
 		dink_json_set_int(msg, "exit", x->status);
-		answer(x->client, msg);
+		mon_answer(x->client, msg);
 	}
 	free_exec(x);
 }
@@ -291,7 +292,7 @@ static void take_exec(void *ctx, struct json_object *msg)
 		if (there) {
 			struct json_object *reply = json_object_get(msg);
 			dink_json_set_str(reply, "exec", x->name);
-			answer(c, reply);
+			mon_answer(c, reply);
 		} else {
 			mon_signal(x->m, x->name, SIGKILL, false);
 		}
@@ -341,19 +342,19 @@ static void op_exec(struct mon_client *c, struct json_object *req)
 	struct json_object *process = dink_json_get(req, "process");
 
 	if (m->status != MON_RUNNING) {
-		answer_error(c, EINVAL,
-			     m->status == MON_PAUSED
-				     ? "cannot exec in a paused container"
-				     : "cannot exec in a container that is not running");
+		mon_answer_error(c, EINVAL,
+				 m->status == MON_PAUSED
+					 ? "cannot exec in a paused container"
+					 : "cannot exec in a container that is not running");
 		return;
 	}
 	if (c->is_exec || dink_oci_adapt_process(process, &err) < 0) {
-		answer_error(c, EINVAL, c->is_exec ? "one exec a connection" : err.msg);
+		mon_answer_error(c, EINVAL, c->is_exec ? "one exec a connection" : err.msg);
 		return;
 	}
 	bool terminal = dink_json_bool_or(process, "terminal", false);
 	if (c->n_fds < (terminal ? 1 : 3)) {
-		answer_error(c, EINVAL, "exec came without its descriptors");
+		mon_answer_error(c, EINVAL, "exec came without its descriptors");
 		return;
 	}
 	struct mon_exec *x = xcalloc(1, sizeof(*x));
@@ -391,7 +392,7 @@ static void op_state(struct mon_client *c, _unused_ struct json_object *req)
 
 	dink_json_set_bool(msg, "ok", true);
 	dink_json_set_str(msg, "status", status_name(c->m->status));
-	answer(c, msg);
+	mon_answer(c, msg);
 }
 
 static void op_signal(struct mon_client *c, struct json_object *req)
@@ -399,11 +400,11 @@ static void op_signal(struct mon_client *c, struct json_object *req)
 	int sig = (int)dink_json_int_or(req, "signal", 0);
 
 	if (sig < 0 || sig > SIGRTMAX) {
-		answer_error(c, EINVAL, "no such signal");
+		mon_answer_error(c, EINVAL, "no such signal");
 		return;
 	}
 	if (c->m->status == MON_STOPPING) {
-		answer_error(c, ESRCH, "container not running");
+		mon_answer_error(c, ESRCH, "container not running");
 		return;
 	}
 	if (sig)
@@ -448,8 +449,8 @@ static void op_connect(struct mon_client *c, struct json_object *req)
 	const char *path = dink_json_str_or(req, "path", "");
 
 	if (path[0] != '/' || c->m->status != MON_RUNNING) {
-		answer_error(c, path[0] == '/' ? ENOTCONN : EINVAL,
-			     path[0] == '/' ? "container not running" : "connect needs a path");
+		mon_answer_error(c, path[0] == '/' ? ENOTCONN : EINVAL,
+				 path[0] == '/' ? "container not running" : "connect needs a path");
 		return;
 	}
 	struct connect_call *call = xcalloc(1, sizeof(*call));
@@ -493,7 +494,7 @@ static void op_guest(struct mon_client *c, struct json_object *req)
 	    (s != MON_CREATED && s != MON_RUNNING && s != MON_PAUSED)) {
 		_cleanup_free_ char *text =
 			xasprintf("cannot %s a container that is %s", op, status_name(s));
-		answer_error(c, EINVAL, text);
+		mon_answer_error(c, EINVAL, text);
 		return;
 	}
 	if (STREQ(op, "update"))
@@ -511,9 +512,20 @@ static const struct {
 	const char *name;
 	void (*fn)(struct mon_client *c, struct json_object *req);
 } ops[] = {
-	{"state", op_state},  {"start", op_start},     {"signal", op_signal}, {"exec", op_exec},
-	{"resize", op_guest}, {"connect", op_connect}, {"pause", op_guest},   {"resume", op_guest},
-	{"ps", op_guest},     {"stats", op_guest},     {"update", op_guest},  {"delete", op_delete},
+	{"state", op_state},
+	{"start", op_start},
+	{"signal", op_signal},
+	{"exec", op_exec},
+	{"resize", op_guest},
+	{"connect", op_connect},
+	{"pause", op_guest},
+	{"resume", op_guest},
+	{"ps", op_guest},
+	{"stats", op_guest},
+	{"update", op_guest},
+	{"delete", op_delete},
+	{"checkpoint", mon_checkpoint},
+	{"checkpointed", mon_checkpointed},
 };
 
 static void take_request(struct mon_client *c, const char *text, size_t len)
@@ -522,7 +534,7 @@ static void take_request(struct mon_client *c, const char *text, size_t len)
 	_cleanup_json_ struct json_object *req = NULL;
 
 	if (dink_json_parse(text, len, "request", &req, &err) < 0) {
-		answer_error(c, EINVAL, "the request is no JSON object");
+		mon_answer_error(c, EINVAL, "the request is no JSON object");
 		return;
 	}
 	const char *op = dink_json_str_or(req, "op", "");
@@ -532,7 +544,7 @@ static void take_request(struct mon_client *c, const char *text, size_t len)
 			return;
 		}
 	}
-	answer_error(c, ENOSYS, "no such request");
+	mon_answer_error(c, ENOSYS, "no such request");
 }
 
 static ssize_t receive(struct mon_client *c, char *buf, size_t size)

@@ -50,6 +50,15 @@ struct mon_exec {
 	int status;
 };
 
+/* A checkpoint under way (monitor_ckpt.c) */
+struct mon_ckpt {
+	struct mon_client *client; /* NULL once it hung up */
+	struct dink_source *timer;
+	int state_fd;
+	bool stopped; /* QEMU was told to */
+	bool saved;   /* the client copies memory and disks */
+};
+
 struct mon_client {
 	struct monitor *m;
 	struct mon_client *next;
@@ -85,6 +94,13 @@ struct monitor {
 	struct dink_qmp *qmp;
 	struct dink_chan *chan;
 	int n_nics;
+	int ram_fd;	     /* -1: the guest's memory is in no file */
+	int state_fd;	     /* of a restore */
+	const char *no_ckpt; /* why there is none */
+	char *qemu_version;
+	struct mon_ckpt *ckpt;
+	struct json_object *links; /* of a restore: joined once the guest knows them */
+	bool incoming_done;
 	int control_fd;
 	struct mon_client *clients;
 	struct mon_exec *execs;
@@ -97,14 +113,35 @@ struct monitor {
 /* monitor.c */
 void mon_finish(struct monitor *m, int status);
 void mon_fail(struct monitor *m, struct dink_err *err);
+void mon_end(struct monitor *m, int status); /* without asking the guest */
 void mon_signal(struct monitor *m, const char *exec, int sig, bool all);
 void mon_trace(struct monitor *m, const char *what);
+void mon_created(struct monitor *m, enum mon_status status); /* the creator hears of it */
+void mon_tie_streams(struct monitor *m);
+void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what);
 
 /* monitor_boot.c */
 int mon_boot(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_drain_logs(struct monitor *m);
 
+/* monitor_ckpt.c */
+void mon_checkpoint(struct mon_client *c, struct json_object *req);
+void mon_checkpointed(struct mon_client *c, struct json_object *req);
+void mon_ckpt_client_gone(struct mon_client *c);
+void mon_set_capabilities(struct monitor *m, dink_qmp_reply_fn fn);
+void mon_migrated(struct monitor *m, const char *status); /* QEMU's word on save or load */
+
+/* monitor_restore.c */
+char *mon_qemu_version(struct json_object *answer); /* of query-version; caller frees */
+int mon_restore_begin(struct monitor *m, struct dink_err *err) _must_check_;
+void mon_restore_qemu(struct monitor *m); /* QEMU answers */
+void mon_restore_loaded(struct monitor *m, bool ok);
+void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
+
 /* monitor_ctl.c */
+void mon_answer(struct mon_client *c, struct json_object *msg); /* takes */
+void mon_answer_error(struct mon_client *c, int e, const char *text);
+
 int mon_check_links(struct monitor *m, struct dink_err *err) _must_check_; /* enough NICs? */
 int mon_listen(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_exec_exited(struct monitor *m, const char *name, int status);

@@ -6,6 +6,8 @@
 enum {
 	/* translated code kept: a kernel boot and a shell fit; more only costs page faults */
 	TB_SIZE_MIB = 64,
+	/* a clone has its boot behind it, and there may be many */
+	TB_SIZE_CLONE_MIB = 32,
 };
 
 int dink_qopt_add(struct dink_str *opt, const char *key, const char *value)
@@ -77,7 +79,7 @@ static void write_machine(struct writer *w, const struct dink_qemu_opts *o)
 	put(w, NULL, o->accel);
 	if (!kvm) {
 		put(w, "thread", "multi");
-		putn(w, "tb-size", TB_SIZE_MIB);
+		putn(w, "tb-size", o->incoming ? TB_SIZE_CLONE_MIB : TB_SIZE_MIB);
 	}
 	flush(w, "-accel");
 	put(w, NULL, o->cpu ? o->cpu : kvm ? "host" : "qemu64");
@@ -87,12 +89,21 @@ static void write_machine(struct writer *w, const struct dink_qemu_opts *o)
 	_cleanup_free_ char *mem = xasprintf("%uM", o->memory_mib);
 	put(w, NULL, mem);
 	flush(w, "-m");
-	put(w, NULL, o->share_fd >= 0 ? "memory-backend-memfd" : "memory-backend-ram");
+	put(w, NULL,
+	    o->ram_fd >= 0     ? "memory-backend-file"
+	    : o->share_fd >= 0 ? "memory-backend-memfd"
+			       : "memory-backend-ram");
 	put(w, "id", "ram");
 	put(w, "size", mem);
-	if (o->share_fd >= 0)
+	if (o->ram_fd >= 0) {
+		_cleanup_free_ char *path = xasprintf("/proc/self/fd/%d", o->ram_fd);
+		put(w, "mem-path", path);
+	}
+	if (o->share_fd >= 0 || (o->ram_fd >= 0 && !o->ram_private))
 		put(w, "share", "on");
 	flush(w, "-object");
+	if (o->incoming)
+		dink_strv_addl(w->argv, "-incoming", "defer", NULL);
 }
 
 /*

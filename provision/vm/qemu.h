@@ -41,6 +41,13 @@ struct dink_qemu_opts {
 	int console_fd; /* -1 = none */
 	int share_fd;	/* vhost-user to virtiofsd; -1 = none */
 	const char *share_tag;
+	/*
+	 * Guest RAM in a file, so that it need not be copied for a checkpoint; -1 = nowhere.
+	 * Private: the file is a checkpoint's and stays as it is.
+	 */
+	int ram_fd;
+	bool ram_private;
+	bool incoming; /* wait for migrate-incoming instead of booting */
 	int taps[DINK_QEMU_NICS_MAX];
 	int n_taps;
 	struct dink_qemu_disk disks[DINK_QEMU_DISKS_MAX];

@@ -31,5 +31,9 @@ void dink_qmp_free(struct dink_qmp *q);
 int dink_qmp_send(struct dink_qmp *q, const char *command, struct json_object *args,
 		  dink_qmp_reply_fn reply, void *ctx);
 
+/* dink_qmp_send_fd() - the same with a descriptor beside it (getfd); not taken */
+int dink_qmp_send_fd(struct dink_qmp *q, const char *command, struct json_object *args, int fd,
+		     dink_qmp_reply_fn reply, void *ctx);
+
 /* dink_qmp_feed() - bytes as QEMU sent them (also what the fuzzer calls); 0 or -errno */
 int dink_qmp_feed(struct dink_qmp *q, const char *bytes, size_t n);

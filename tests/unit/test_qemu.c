@@ -18,6 +18,7 @@ static struct dink_qemu_opts make_opts(void)
 		.qmp_fd = 11,
 		.console_fd = 12,
 		.share_fd = -1,
+		.ram_fd = -1,
 		.share_tag = "tag",
 	};
 }
