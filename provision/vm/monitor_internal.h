@@ -104,6 +104,9 @@ void mon_trace(struct monitor *m, const char *what);
 int mon_boot(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_drain_logs(struct monitor *m);
 
+/* monitor_dns.c */
+void mon_relay_dns(struct monitor *m); /* if the container looks names up on its loopback */
+
 /* monitor_ctl.c */
 int mon_check_links(struct monitor *m, struct dink_err *err) _must_check_; /* enough NICs? */
 int mon_listen(struct monitor *m, struct dink_err *err) _must_check_;
