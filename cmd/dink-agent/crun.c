@@ -57,8 +57,8 @@ int agent_spawn(char *const argv[], const int fds[3], agent_child_fn fn, void *c
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attr);
 	sigemptyset(&none);
-	sigemptyset(&reset);
-	sigaddset(&reset, SIGPIPE);
+	/* all: two of the C library's own would be ignored, in the container as well */
+	memset(&reset, 0xff, sizeof(reset));
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &reset);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |

@@ -91,10 +91,11 @@ static const struct {
 	const char *name;
 	op_fn fn;
 } quick_ops[] = {
-	{"hello", op_hello},	 {"setup", op_setup},	{"network", op_network},
-	{"start", op_start},	 {"signal", op_signal}, {"resize", op_resize},
-	{"connect", op_connect}, {"dns", op_dns}, {"pause", op_pause},	{"resume", op_resume},
-	{"ps", op_ps},		 {"stats", op_stats},	{"shutdown", op_shutdown},
+	{"hello", op_hello},	   {"setup", op_setup},	  {"network", op_network},
+	{"start", op_start},	   {"signal", op_signal}, {"resize", op_resize},
+	{"connect", op_connect},   {"dns", op_dns},	  {"pause", op_pause},
+	{"resume", op_resume},	   {"ps", op_ps},	  {"stats", op_stats},
+	{"shutdown", op_shutdown},
 };
 
 /* requests that crun must work on first */
