@@ -5,6 +5,8 @@
 #                 a root prompt three levels deep (without a terminal: prints a proof of each level)
 # make check      all tests, installing what they need; DINK_MUST_WORK=1 makes skips failures
 # make check-fast unit tests, goldens and fuzz corpora: no root, no engines, under a minute
+# make conformance   the same engine commands with runc and with dink-vm, compared; needs root, takes
+#                 about 20 minutes; CONFORMANCE="docker WORDS" picks, LONG=1 adds the long ones
 # make bench      benchmarks; BENCH=name picks one
 # make lint       format, include rule, clang-tidy, cppcheck, shellcheck, both compilers
 # make fmt        rewrite the C sources in the project's format
@@ -93,6 +95,8 @@ check: deps
 	$(Q)tests/run all
 check-fast: all
 	$(Q)tests/run fast
+conformance: all
+	$(Q)tests/conformance/run $(CONFORMANCE)
 bench: all
 	$(Q)tests/bench/run $(BENCH)
 lint:
@@ -126,6 +130,6 @@ clean:
 print-%:
 	@echo $($*)
 
-.PHONY: all run check check-fast bench lint fmt deps install clean unit fuzz
+.PHONY: all run check check-fast conformance bench lint fmt deps install clean unit fuzz
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC)))

@@ -84,12 +84,17 @@ int agent_spawn(char *const argv[], const int fds[3], agent_child_fn fn, void *c
 		struct dink_err *err);
 bool agent_child_ended(pid_t pid, int status); /* true if it was one of agent_spawn()'s */
 bool agent_has_children(void);
-/* agent_crun_error() - the last error in crun's JSON log, in words that engines know; caller frees
+/*
+ * agent_crun_error() - the last error in crun's JSON log, in words that engines know; caller frees
+ * @program: what was to be run
  */
-char *agent_crun_error(const char *log, int status);
+char *agent_crun_error(const char *log, const char *program, int status);
 
 /* connect.c */
 int agent_connect(struct agent *a, struct json_object *msg, struct dink_err *err);
+
+/* dns.c */
+int agent_dns(struct agent *a, struct json_object *msg, struct dink_err *err);
 
 /* info.c */
 int agent_ps(struct json_object *answer, struct dink_err *err);

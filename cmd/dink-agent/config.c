@@ -6,6 +6,7 @@
 #include "cmd/dink-agent/agent.h"
 
 #include "provision/base/file.h"
+#include "provision/vm/proto.h"
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -138,17 +139,22 @@ static void adapt_devices(struct json_object *linux_part)
 		struct json_object *dev = json_object_array_get_idx(old, i);
 		const char *path = dink_json_str_or(dev, "path", "");
 		const char *type = dink_json_str_or(dev, "type", "c");
+		const char *name = dink_json_str_or(dev, DINK_DEVICE_NAME, NULL);
+		_cleanup_free_ char *ours = xasprintf("/dev/%s", name ? name : "");
 		mode_t want = type[0] == 'b' ? S_IFBLK : S_IFCHR;
 		struct stat st;
 
 		if (type[0] != 'p') {
-			if (stat(path, &st) < 0 || (st.st_mode & S_IFMT) != want)
+			if ((!name || stat(ours, &st) < 0) && stat(path, &st) < 0)
+				continue;
+			if ((st.st_mode & S_IFMT) != want)
 				continue;
 			move_rules(linux_part, dink_json_int_or(dev, "major", -1),
 				   dink_json_int_or(dev, "minor", -1), &st);
 			dink_json_set_int(dev, "major", major(st.st_rdev));
 			dink_json_set_int(dev, "minor", minor(st.st_rdev));
 		}
+		json_object_object_del(dev, DINK_DEVICE_NAME);
 		json_object_array_add(list, json_object_get(dev));
 	}
 	dink_json_set(linux_part, "devices", list);

@@ -57,8 +57,8 @@ int agent_spawn(char *const argv[], const int fds[3], agent_child_fn fn, void *c
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attr);
 	sigemptyset(&none);
-	sigemptyset(&reset);
-	sigaddset(&reset, SIGPIPE);
+	/* all: two of the C library's own would be ignored, in the container as well */
+	memset(&reset, 0xff, sizeof(reset));
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &reset);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
@@ -102,21 +102,24 @@ bool agent_has_children(void)
 	return children != NULL;
 }
 
-/* reword_error() - crun's words for a missing program are not those that engines look for */
-static char *reword_error(const char *msg)
+/* reword_error() - crun's words for a program that cannot run are not those that engines look for
+ */
+static char *reword_error(const char *msg, const char *program)
 {
-	static const char before[] = "executable file `", after[] = "` not found in $PATH";
-	const char *at = strstr(msg, before);
-	const char *name = at ? at + strlen(before) : NULL;
-	const char *end = name ? strstr(name, after) : NULL;
+	static const char words[] = "unable to start container process: exec: ";
+	static const char missing[] = "executable file `", refused[] = "open executable: ";
 
-	if (!end)
-		return xstrdup(msg);
-	return xasprintf("%.*sexec: \"%.*s\": executable file not found in $PATH", (int)(at - msg),
-			 msg, (int)(end - name), name);
+	if (strstr(msg, missing) && strchr(program, '/'))
+		return xasprintf("%s\"%s\": stat %s: no such file or directory", words, program,
+				 program);
+	if (strstr(msg, missing))
+		return xasprintf("%s\"%s\": executable file not found in $PATH", words, program);
+	if (strstr(msg, refused))
+		return xasprintf("%s\"%s\": permission denied", words, program);
+	return xstrdup(msg);
 }
 
-char *agent_crun_error(const char *log, int status)
+char *agent_crun_error(const char *log, const char *program, int status)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_free_ char *text = NULL, *found = NULL;
@@ -131,7 +134,8 @@ char *agent_crun_error(const char *log, int status)
 				continue;
 			if (STREQ(dink_json_str_or(o, "level", "error"), "error")) {
 				free(found);
-				found = reword_error(dink_json_str_or(o, "msg", "unknown error"));
+				found = reword_error(dink_json_str_or(o, "msg", "unknown error"),
+						     program);
 			}
 		}
 	}

@@ -80,6 +80,7 @@ DEFINE_OP(start, agent_start(a, err))
 DEFINE_OP(signal, agent_signal(a, msg, err))
 DEFINE_OP(resize, agent_resize(msg, err))
 DEFINE_OP(connect, agent_connect(a, msg, err))
+DEFINE_OP(dns, agent_dns(a, msg, err))
 DEFINE_OP(pause, agent_freeze(true, err))
 DEFINE_OP(resume, agent_freeze(false, err))
 DEFINE_OP(ps, agent_ps(answer, err))
@@ -92,11 +93,11 @@ static const struct {
 	const char *name;
 	op_fn fn;
 } quick_ops[] = {
-	{"hello", op_hello},	 {"setup", op_setup},	{"network", op_network},
-	{"start", op_start},	 {"signal", op_signal}, {"resize", op_resize},
-	{"connect", op_connect}, {"pause", op_pause},	{"resume", op_resume},
-	{"ps", op_ps},		 {"stats", op_stats},	{"shutdown", op_shutdown},
-	{"release", op_release}, {"renew", op_renew},
+	{"hello", op_hello},	   {"setup", op_setup},	    {"network", op_network},
+	{"start", op_start},	   {"signal", op_signal},   {"resize", op_resize},
+	{"connect", op_connect},   {"dns", op_dns},	    {"pause", op_pause},
+	{"resume", op_resume},	   {"ps", op_ps},	    {"stats", op_stats},
+	{"shutdown", op_shutdown}, {"release", op_release}, {"renew", op_renew},
 };
 
 /* requests that crun must work on first */

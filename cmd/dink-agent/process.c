@@ -35,7 +35,8 @@ struct proc {
 	int listener;	       /* crun hands the terminal over here */
 	int tty;	       /* for its size */
 	struct winsize size;
-	char *file; /* stem of pid file, log, process file, socket */
+	char *program; /* first of its arguments, for error messages */
+	char *file;    /* stem of pid file, log, process file, socket */
 };
 
 struct early {
@@ -87,6 +88,7 @@ static void free_proc(struct proc *p)
 		close(p->listener);
 	if (p->tty >= 0)
 		close(p->tty);
+	free(p->program);
 	free(p->file);
 	free(p);
 }
@@ -336,7 +338,7 @@ static pid_t read_pid(const struct proc *p)
 
 static int errno_of_text(const char *text)
 {
-	if (strstr(text, "not found") || strstr(text, "No such file"))
+	if (strstr(text, "not found") || strstr(text, "o such file"))
 		return ENOENT;
 	return strstr(text, "ermission denied") ? EACCES : EIO;
 }
@@ -353,7 +355,7 @@ static void crun_done(void *ctx, int status)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		pid = read_pid(p);
 	if (pid <= 1) {
-		_cleanup_free_ char *text = agent_crun_error(log, status);
+		_cleanup_free_ char *text = agent_crun_error(log, p->program, status);
 
 		dink_err_set(&err, DINK_E_CHILD, errno_of_text(text), "%s", text);
 		refuse_proc(p, &err);
@@ -380,6 +382,16 @@ static void crun_done(void *ctx, int status)
 
 /* --- requests --- */
 
+static const char *first_argument(struct json_object *process)
+{
+	struct json_object *args = dink_json_get(process, "args");
+	const char *text = json_object_is_type(args, json_type_array)
+				   ? json_object_get_string(json_object_array_get_idx(args, 0))
+				   : NULL;
+
+	return text ? text : "";
+}
+
 /* run_crun() - takes over p also when it fails */
 static void run_crun(struct proc *p, const struct dink_strv *args, struct json_object *process)
 {
@@ -398,6 +410,7 @@ static void run_crun(struct proc *p, const struct dink_strv *args, struct json_o
 		dink_strv_addf(&argv, "%s.sock", p->file);
 	}
 	dink_strv_add(&argv, AGENT_CONTAINER);
+	p->program = xstrdup(first_argument(process));
 	r = make_stdio(p, process, child);
 	if (r < 0)
 		dink_err_set(&err, DINK_E_HOST, -r, "making the standard streams");
@@ -551,7 +564,7 @@ static void update_done(void *ctx, int status)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 		agent_answer(p->a, p->request, dink_json_new());
 	} else {
-		_cleanup_free_ char *text = agent_crun_error(log, status);
+		_cleanup_free_ char *text = agent_crun_error(log, "", status);
 
 		dink_err_set(&err, DINK_E_CHILD, EIO, "%s", text);
 		agent_refuse(p->a, p->request, &err);

@@ -59,6 +59,22 @@ int vm_delete_state(struct dink_vmstate *s, struct dink_err *err)
 	return dink_vmstate_remove(s, err);
 }
 
+/*
+ * A create that is still at work decides itself what becomes of its container. containerd cleans up
+ * after an ended shim by `delete --force` some time later; an engine that restarts a container has
+ * a new one of the same name by then. With runc there is nothing to delete until create is through.
+ */
+static bool is_being_created(const struct dink_vmstate *s)
+{
+	struct dink_pid creator = {
+		.pid = (pid_t)dink_json_int_or(s->doc, "creator", 0),
+		.start = (uint64_t)dink_json_int_or(s->doc, "creator_start", 0),
+	};
+	char buf[32];
+
+	return creator.pid > 0 && dink_pid_alive(&creator) && STREQ(vm_status(s, buf), "creating");
+}
+
 int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err)
 {
 	_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
@@ -75,6 +91,8 @@ int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err)
 		dink_err_clear(err);
 		return 0;
 	}
+	if (r == 0 && force && is_being_created(s))
+		return 0;
 	if (r == 0 && force)
 		r = end_monitor(s, true, err);
 	return r < 0 ? r : vm_delete_state(s, err);

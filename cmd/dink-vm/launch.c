@@ -146,6 +146,7 @@ static int write_plan(const struct vm_globals *g, struct launch *l, const struct
 static void fill_state(struct launch *l)
 {
 	struct json_object *d = l->state->doc;
+	struct dink_pid self;
 	char when[64];
 	time_t now = time(NULL);
 	struct tm tm;
@@ -156,6 +157,10 @@ static void fill_state(struct launch *l)
 	dink_json_set_str(d, "bundle", l->oci->bundle);
 	dink_json_set_str(d, "rootfs", l->oci->rootfs);
 	dink_json_set_str(d, "created", when);
+	if (dink_pid_identify(getpid(), &self) == 0) {
+		dink_json_set_int(d, "creator", self.pid);
+		dink_json_set_int(d, "creator_start", (int64_t)self.start);
+	}
 	if (l->oci->annotations)
 		dink_json_set(d, "annotations", json_object_get(l->oci->annotations));
 	if (l->oci->hooks)

@@ -195,6 +195,8 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 	dink_json_set_str(plan, "id", state->id);
 	dink_json_set_str(plan, "dir", dir);
 	dink_json_set_str(plan, "rootfs", oci->rootfs);
+	if (oci->resolv)
+		dink_json_set_str(plan, "resolv", oci->resolv);
 	dink_json_set_bool(plan, "terminal", oci->terminal);
 	dink_json_set_int(plan, "memory_mib", oci->memory_mib);
 	dink_json_set_int(plan, "cpus", oci->cpus);

@@ -41,8 +41,13 @@ int dink_tap_open(int n, int *ret_fd, struct dink_err *err)
 		return dink_err_hint(err, "a VM with a network needs the device /dev/net/tun");
 	}
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), DINK_TAP_PREFIX "%d", n);
-	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
+		if (errno == EBUSY)
+			return dink_err_set(err, DINK_E_HOST, 0,
+					    "another VM has this network namespace: a network card "
+					    "belongs to one kernel");
 		return dink_err_set(err, DINK_E_HOST, errno, "make the tap %s", ifr.ifr_name);
+	}
 	int r = dink_nl_open(&nl, err);
 	if (r < 0)
 		return r;

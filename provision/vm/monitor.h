@@ -15,7 +15,8 @@
  * The plan:
  *	{"dir","rootfs":PATH|null,"shares":[{"source","readonly","recursive"}],
  *	 "disks":[{"source","serial","readonly"}],"memory_mib","cpus","accel","qemu","kernel",
- *	 "initrd","append","firmware","tsc_khz","terminal","setup":{..},"create":{OCI config}}
+ *	 "initrd","append","firmware","tsc_khz","terminal","resolv":PATH,"setup":{..},
+ *	 "create":{OCI config}}
  */
 #pragma once
 

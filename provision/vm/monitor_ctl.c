@@ -222,6 +222,7 @@ static void op_start(struct mon_client *c, _unused_ struct json_object *req)
 	dink_json_set(msg, "links", links);
 	dink_json_set_bool(msg, "only", true);
 	ask_guest(c, msg, take_network);
+	mon_relay_dns(c->m);
 }
 
 /* --- exec --- */

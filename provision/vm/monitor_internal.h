@@ -138,6 +138,9 @@ void mon_restore_qemu(struct monitor *m); /* QEMU answers */
 void mon_restore_loaded(struct monitor *m, bool ok);
 void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
 
+/* monitor_dns.c */
+void mon_relay_dns(struct monitor *m); /* if the container looks names up on its loopback */
+
 /* monitor_ctl.c */
 void mon_answer(struct mon_client *c, struct json_object *msg); /* takes */
 void mon_answer_error(struct mon_client *c, int e, const char *text);

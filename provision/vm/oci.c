@@ -134,7 +134,7 @@ static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
 	struct json_object *old = get_array(o->config, "linux.namespaces");
 	struct json_object *linux_part = dink_json_get(o->config, "linux");
 	struct json_object *kept = json_object_new_array();
-	bool network = false;
+	bool network = false, pid = false;
 
 	for (size_t i = 0; old && i < json_object_array_length(old); i++) {
 		struct json_object *ns = json_object_array_get_idx(old, i);
@@ -150,6 +150,9 @@ static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
 					    "cannot join the %s namespace %s: a container in a VM "
 					    "has its own kernel",
 					    type, path);
+		} else if (STREQ(type, "pid")) {
+			pid = true;
+			json_object_array_add(kept, json_object_get(ns));
 		} else if (!STREQ(type, "cgroup") && !STREQ(type, "time")) {
 			json_object_array_add(kept, json_object_get(ns));
 		}
@@ -161,6 +164,11 @@ static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
 		return dink_err_hint(err, "use a bridge network, --network none or "
 					  "--network container:NAME");
 	}
+	if (!pid) {
+		json_object_put(kept);
+		return dink_err_set(err, DINK_E_HOST, 0,
+				    "the host's processes (--pid host) cannot be seen from a VM");
+	}
 	struct json_object *cgroup = dink_json_new();
 	dink_json_set_str(cgroup, "type", "cgroup");
 	json_object_array_add(kept, cgroup);
@@ -168,14 +176,54 @@ static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
 	return 0;
 }
 
+/* What the host calls a device that the container may know by another name: the guest's has it too.
+ */
+static void name_device(struct json_object *device)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *path = xasprintf("/sys/dev/char/%lld:%lld/uevent",
+					      (long long)dink_json_int_or(device, "major", -1),
+					      (long long)dink_json_int_or(device, "minor", -1));
+
+	if (dink_file_read(path, 4096, &text, NULL, &ignored) < 0)
+		return;
+	char *at = strstr(text, "DEVNAME=");
+	if (!at)
+		return;
+	at += strlen("DEVNAME=");
+	at[strcspn(at, "\n")] = '\0';
+	dink_json_set_str(device, DINK_DEVICE_NAME, at);
+}
+
+/* A privileged container: its devices are all that the host has, asked for by nobody one by one. */
+static bool are_all_devices_allowed(struct dink_oci *o)
+{
+	struct json_object *rules = get_array(o->config, "linux.resources.devices");
+
+	for (size_t i = 0; rules && i < json_object_array_length(rules); i++) {
+		struct json_object *rule = json_object_array_get_idx(rules, i);
+		const char *type = dink_json_str_or(rule, "type", "a");
+		if (dink_json_bool_or(rule, "allow", false) && STREQ(type, "a") &&
+		    dink_json_int_or(rule, "major", -1) < 0)
+			return true;
+	}
+	return false;
+}
+
 static int adapt_devices(struct dink_oci *o, struct dink_err *err)
 {
 	struct json_object *devices = get_array(o->config, "linux.devices");
+	bool all = are_all_devices_allowed(o);
 
 	for (size_t i = 0; devices && i < json_object_array_length(devices); i++) {
 		struct json_object *d = json_object_array_get_idx(devices, i);
-		if (!STREQ(dink_json_str_or(d, "type", ""), "b"))
+		if (!STREQ(dink_json_str_or(d, "type", ""), "b")) {
+			name_device(d);
 			continue;
+		}
+		if (all)
+			continue; /* the guest leaves out what it does not have */
 		dink_err_set(err, DINK_E_HOST, 0,
 			     "cannot give the block device %s to a VM as a device",
 			     dink_json_str_or(d, "path", "?"));
@@ -326,6 +374,7 @@ void dink_oci_free(struct dink_oci *o)
 	free(o->bundle);
 	free(o->rootfs);
 	free(o->hostname);
+	free(o->resolv);
 	free(o->netns);
 	for (size_t i = 0; i < o->n_shares; i++)
 		free(o->shares[i].source);

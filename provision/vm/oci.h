@@ -67,6 +67,7 @@ struct dink_oci {
 	bool terminal;
 	char *hostname;
 	char *disk_options; /* DINK_OCI_DISK_OPTIONS, NULL = none given */
+	char *resolv;	    /* the host's file behind /etc/resolv.conf, NULL = none */
 	char *netns;	    /* path to join, NULL = a new one */
 	struct dink_oci_share shares[DINK_OCI_SHARES_MAX];
 	size_t n_shares;

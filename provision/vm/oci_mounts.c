@@ -207,6 +207,8 @@ int dink_oci_adapt_mounts(struct dink_oci *o, struct dink_err *err)
 					 "config.json: mounts[%zu] has no absolute destination", i);
 			break;
 		}
+		if (STREQ(dink_json_str_or(m, "destination", ""), "/etc/resolv.conf") && !o->resolv)
+			o->resolv = xstrdup(dink_json_str_or(m, "source", ""));
 		r = is_bind(m) ? adapt_bind(o, m, err) : 0;
 		if (r == 0)
 			json_object_array_add(kept, json_object_get(m));

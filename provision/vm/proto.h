@@ -47,6 +47,8 @@
  *	{"op":"connect","path":"/run/docker.sock","stream":ID}   a unix socket, looked up in the
  *	            container's root (before create: the guest's); the stream is then the
  *	            connection, with half-close
+ *	{"op":"dns","address":"127.0.0.11","stream":ID}   once: UDP datagrams that come to port 53
+ *	            of this address go over the stream and back (provision/vm/dgram.h)
  *	{"op":"pause"} {"op":"resume"}
  *	{"op":"ps"} -> {"pids":[..],"processes":[{"pid":N,"ppid":N,"uid":N,"command":".."}]}
  *	{"op":"stats"} -> {"cpu":{cpu.stat},"memory":{"current":N,"peak":N,"max":N,"stat":{..}},
@@ -95,4 +97,5 @@ enum dink_frame_type {
 #define DINK_SHARE_DIR	 "/run/dink/share"
 #define DINK_BUNDLE_DIR	 "/run/dink/bundle"
 #define DINK_ROOT_SERIAL "dink-root"  /* virtio-blk serial of a block root */
+#define DINK_DEVICE_NAME "dinkName"   /* key of a linux.devices entry: its name below /dev */
 #define DINK_DISK_SERIAL "dink-disk-" /* + N for disks */

@@ -86,7 +86,8 @@ static void test_host_parts_are_gone(void **state)
 		BASE
 		"\"hooks\":{\"prestart\":[{\"path\":\"/x\"}]},\"annotations\":{\"a\":\"b\"},"
 		"\"linux\":{\"cgroupsPath\":\"/docker/x\",\"namespaces\":[{\"type\":\"network\","
-		"\"path\":\"/run/netns/n\"},{\"type\":\"uts\"}],\"resources\":{\"blockIO\":{},"
+		"\"path\":\"/run/netns/"
+		"n\"},{\"type\":\"uts\"},{\"type\":\"pid\"}],\"resources\":{\"blockIO\":{},"
 		"\"memory\":{\"limit\":0,\"swap\":5,\"swappiness\":1},\"cpu\":{\"cpus\":\"0\"}}}}");
 	static const char *const gone[] = {"hooks",
 					   "linux.cgroupsPath",
@@ -104,7 +105,7 @@ static void test_host_parts_are_gone(void **state)
 	assert_string_equal(dink_json_str_or(o->annotations, "a", ""), "b");
 	const char *ns = json_object_to_json_string_ext(
 		dink_json_get(o->config, "linux.namespaces"), JSON_C_TO_STRING_PLAIN);
-	assert_string_equal(ns, "[{\"type\":\"uts\"},{\"type\":\"cgroup\"}]");
+	assert_string_equal(ns, "[{\"type\":\"uts\"},{\"type\":\"pid\"},{\"type\":\"cgroup\"}]");
 }
 
 static void test_mounts(void **state)
