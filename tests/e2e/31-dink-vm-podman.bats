@@ -10,15 +10,11 @@ setup_file() {
 	need "root" test "$(id -u)" = 0
 	need "podman (apt-get install podman)" command -v podman
 	vm_prepare
-	export BRIDGE_WAS=/sys/class/net/cni-podman0
-	[ -e "$BRIDGE_WAS" ] || BRIDGE_WAS=
 	tar -C "$T/rootfs" -c . | pod import - box:1 >/dev/null
 }
 
 teardown_file() {
 	[ -n "${T:-}" ] || return 0
-	# CNI keeps its bridge
-	[ -n "$BRIDGE_WAS" ] || [ ! -e /sys/class/net/cni-podman0 ] || ip link del cni-podman0
 	grep -F "$T" /proc/self/mounts | cut -d' ' -f2 | sort -r | while read -r m; do
 		umount -l "$m"
 	done

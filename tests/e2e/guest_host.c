@@ -432,7 +432,7 @@ static void test_create(struct host *h)
 	dink_json_set(msg, "config", c);
 	add_streams(h, msg, new_run(h, "failed"), -1, false);
 	ok = ask(h, msg);
-	check(!ok && strstr(refusal(h), "executable file not found"),
+	check(!ok && strstr(refusal(h), "stat /no/such: no such file or directory"),
 	      "a missing program is refused at create: %s", refusal(h));
 	check(dink_json_int_or(h->answer, "errno", 0) == ENOENT, "with ENOENT");
 	tell(h, &t0, "failed create");
