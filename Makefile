@@ -45,14 +45,15 @@ LIB_SRC   := $(sort $(wildcard provision/*/*.c loopdev/*.c kernel-configs/*.c im
 DINK_SRC  := $(sort $(wildcard cmd/dink/*.c))
 VM_SRC    := $(sort $(wildcard cmd/dink-vm/*.c))
 AGENT_SRC := $(sort $(wildcard cmd/dink-agent/*.c))
+GUEST_LIB := cmd/dink-agent/guest-lib/libsystemd
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
-ALL_SRC   := $(LIB_SRC) $(DINK_SRC) $(VM_SRC) $(AGENT_SRC) $(UNIT_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(DINK_SRC) $(VM_SRC) $(AGENT_SRC) $(GUEST_LIB).c $(UNIT_SRC) $(FUZZ_SRC)
 HEADERS   := $(sort $(wildcard provision/*/*.h loopdev/*.h kernel-configs/*.h images/*.h cmd/*/*.h \
              tests/*/*.h))
 
 obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
-PROGRAMS := $(O)/dink $(if $(SAN),,$(O)/dink-vm $(O)/dink-agent)
+PROGRAMS := $(O)/dink $(if $(SAN),,$(O)/dink-vm $(O)/dink-agent $(O)/guest-lib/libsystemd.so.0)
 UNIT  := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 
@@ -77,6 +78,12 @@ $(O)/dink-vm: $(call obj,$(VM_SRC)) $(O)/libdink.a
 $(O)/dink-agent: $(call obj,$(AGENT_SRC)) $(O)/libdink.a
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(CFLAGS) -no-pie -s $(LDHARD) -o $@.new $^ $(AGENT_LIBS) && mv $@.new $@
+
+$(O)/guest-lib/libsystemd.so.0: $(call obj,$(GUEST_LIB).c) $(GUEST_LIB).map
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) -shared -nostdlib -s $(LDHARD) -Wl,-soname,$(@F) \
+	  -Wl,--version-script,$(GUEST_LIB).map -o $@.new $< && mv $@.new $@
 
 $(O)/unit/%: $(O)/obj/tests/unit/%.o $(O)/libdink.a
 	@mkdir -p $(@D)
@@ -115,6 +122,8 @@ install: all
 	install -D -m 755 $(O)/dink $(DESTDIR)$(PREFIX)/bin/dink
 	install -D -m 755 $(O)/dink-vm $(DESTDIR)$(PREFIX)/bin/dink-vm
 	install -D -m 755 $(O)/dink-agent $(DESTDIR)$(PREFIX)/lib/dink/dink-agent
+	install -D -m 644 $(O)/guest-lib/libsystemd.so.0 \
+	  $(DESTDIR)$(PREFIX)/lib/dink/guest-lib/libsystemd.so.0
 	for d in kernel-configs images scenarios; do \
 	  mkdir -p $(DESTDIR)$(PREFIX)/share/dink/$$d && \
 	  cp -R $$d/. $(DESTDIR)$(PREFIX)/share/dink/$$d/ && \

@@ -5,6 +5,7 @@
 #include "provision/vm/proto.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -197,6 +198,18 @@ static void greet(struct agent *a)
 	dink_chan_event(a->chan, o);
 }
 
+/*
+ * let_writers_go_on() - a batch task is not scheduled the moment it has something to do: who writes
+ * in small pieces fills its pipe first, instead of giving way to the agent after each of them. What
+ * the agent starts is scheduled as usual.
+ */
+static void let_writers_go_on(void)
+{
+	const struct sched_param param = {};
+
+	(void)sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &param);
+}
+
 int main(void)
 {
 	static const struct dink_chan_ops ops = {.on_request = on_request, .on_closed = on_closed};
@@ -209,6 +222,7 @@ int main(void)
 		return 1;
 	}
 	agent_boot();
+	let_writers_go_on();
 	a.loop = dink_loop_new();
 	port = agent_open_port(&err);
 	if (port < 0 || !a.loop || watch_children(&a) < 0) {

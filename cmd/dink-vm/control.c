@@ -7,7 +7,7 @@
 
 #include <signal.h>
 
-enum { ANSWER_MS = 120000, KILL_MS = 30000, RESOURCES_MAX = 1 << 20 };
+enum { ANSWER_MS = 120000, KILL_MS = 30000, GOING_MS = 1000, RESOURCES_MAX = 1 << 20 };
 
 static struct json_object *make_request(const char *op)
 {
@@ -98,14 +98,15 @@ int vm_kill(const struct vm_globals *g, char **argv, struct dink_err *err)
 	dink_json_set_int(req, "signal", sig);
 	dink_json_set_bool(req, "all", all);
 	r = dink_vmstate_call(s, req, KILL_MS, NULL, err);
-	if (r < 0 && sig == SIGKILL && dink_vmstate_alive(s)) {
-		dink_err_clear(err);
-		/* a monitor that hangs must not keep a container alive */
-		return kill(s->monitor.pid, SIGKILL) < 0
-			       ? dink_err_set(err, DINK_E_HOST, errno, "kill the monitor")
-			       : 0;
-	}
-	return r;
+	if (r == 0 || r == -ESRCH || sig != SIGKILL)
+		return r;
+	/* it went while it was asked, or it hangs, which must not keep a container alive */
+	dink_err_clear(err);
+	if (dink_pid_gone_within(&s->monitor, GOING_MS))
+		return all ? 0 : dink_err_set(err, DINK_E_HOST, ESRCH, "container not running");
+	return kill(s->monitor.pid, SIGKILL) < 0
+		       ? dink_err_set(err, DINK_E_HOST, errno, "kill the monitor")
+		       : 0;
 }
 
 static int call_plain(const struct vm_globals *g, const char *op, char **argv, struct dink_err *err)

@@ -253,25 +253,6 @@ static int run_list(struct dink_args *args, struct dink_err *err)
 	return 0;
 }
 
-/* Programs that go into guests are beside dink, or where `make install` puts them. */
-static int find_program(const char *name, char **ret, struct dink_err *err)
-{
-	_cleanup_free_ char *beside = xasprintf("%s/%s", dink_program_dir(), name);
-	_cleanup_free_ char *installed = xasprintf("%s/../lib/dink/%s", dink_program_dir(), name);
-	int r;
-
-	if (dink_exists(beside)) {
-		*ret = TAKE_PTR(beside);
-		return 0;
-	}
-	if (dink_exists(installed)) {
-		*ret = TAKE_PTR(installed);
-		return 0;
-	}
-	r = dink_err_set(err, DINK_E_HOST, ENOENT, "find %s beside %s", name, dink_program_dir());
-	return dink_err_hint(err, "make builds it"), r;
-}
-
 static int copy_guest(const char *from, const char *to, struct dink_err *err)
 {
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
@@ -289,15 +270,14 @@ static int run_bundle(struct dink_args *args, struct dink_err *err)
 {
 	const struct kernel_opts *o = args->opts;
 	_cleanup_(dink_kernel_clear) struct dink_kernel k = {};
-	_cleanup_free_ char *vm = NULL, *agent = NULL, *dir = NULL;
-	int r = find_program("dink-vm", &vm, err);
+	_cleanup_guest_programs_ struct dink_guest_programs programs = {};
+	_cleanup_free_ char *dir = NULL;
+	int r = dink_guest_find(&programs, err);
 
-	if (r >= 0)
-		r = find_program("dink-agent", &agent, err);
 	if (r >= 0)
 		r = get_kernel(args, &k, err);
 	if (r >= 0)
-		r = dink_guest_make(k.vmlinux, vm, agent, &dir, err);
+		r = dink_guest_make(k.vmlinux, &programs, &dir, err);
 	if (r >= 0 && o->output)
 		r = copy_guest(dir, o->output, err);
 	if (r < 0)

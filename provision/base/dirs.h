@@ -2,11 +2,10 @@
 /*
  * Where dink keeps things.
  *
- *           root               other users                         override
- *	state /var/lib/dink       $XDG_STATE_HOME/dink                DINK_STATE_DIR   journals,
- *disks cache /var/cache/dink     $XDG_CACHE_HOME/dink                DINK_CACHE_DIR   kernels,
- *images run   /run/dink           $XDG_RUNTIME_DIR/dink               DINK_RUN_DIR     sockets,
- *locks
+ *	       root             other users            override        what
+ *	state  /var/lib/dink    $XDG_STATE_HOME/dink   DINK_STATE_DIR  journals, disks
+ *	cache  /var/cache/dink  $XDG_CACHE_HOME/dink   DINK_CACHE_DIR  kernels, images
+ *	run    /run/dink        $XDG_RUNTIME_DIR/dink  DINK_RUN_DIR    sockets, locks
  *
  * A cache that is lost costs time; state that is lost costs data.
  */

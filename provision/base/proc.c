@@ -560,8 +560,7 @@ bool dink_pid_is_near(pid_t pid)
 	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
 
-/* Waits until the process is gone; true if it went in time. Reaps it if it is our child. */
-static bool wait_gone(const struct dink_pid *p, uint32_t ms)
+bool dink_pid_gone_within(const struct dink_pid *p, uint32_t ms)
 {
 	uint64_t end = dink_now_ms() + ms;
 
@@ -584,10 +583,10 @@ int dink_pid_end(const struct dink_pid *p, uint32_t grace_ms, struct dink_err *e
 		return 0;
 	if (syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
 		return dink_err_set(err, DINK_E_HOST, errno, "end process %d", (int)p->pid);
-	if (wait_gone(p, grace_ms))
+	if (dink_pid_gone_within(p, grace_ms))
 		return 0;
 	(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-	if (wait_gone(p, 10000))
+	if (dink_pid_gone_within(p, 10000))
 		return 0;
 	return dink_err_set(err, DINK_E_HOST, ETIMEDOUT, "process %d does not end", (int)p->pid);
 }

@@ -77,6 +77,8 @@ int dink_pid_identify(pid_t pid, struct dink_pid *ret);
 bool dink_pid_alive(const struct dink_pid *p);
 /* dink_pid_is_near() - in our pid namespace: another dink in a container has paths like ours */
 bool dink_pid_is_near(pid_t pid);
+/* dink_pid_gone_within() - waits up to ms; true if it went in time. Reaps it if it is our child. */
+bool dink_pid_gone_within(const struct dink_pid *p, uint32_t ms);
 /* dink_pid_end() - SIGTERM, up to grace_ms, SIGKILL; waits until it is gone; 0 if already gone */
 int dink_pid_end(const struct dink_pid *p, uint32_t grace_ms, struct dink_err *err) _must_check_;
 

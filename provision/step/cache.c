@@ -80,21 +80,6 @@ const struct dink_step_kind dink_kind_kernel = {
 	.undo = undo_nothing,
 };
 
-/* A program of ours: beside dink in build/ and in DESTDIR/bin, or in ../lib/dink. */
-static char *find_program(const char *name)
-{
-	char *path = xasprintf("%s/%s", dink_program_dir(), name);
-
-	if (dink_exists(path))
-		return path;
-	free(path);
-	path = xasprintf("%s/../lib/dink/%s", dink_program_dir(), name);
-	if (dink_exists(path))
-		return path;
-	free(path);
-	return NULL;
-}
-
 static char *describe_guest(struct json_object *params)
 {
 	return dink_step_describe(params, "guest folder for kernel", "kernel");
@@ -105,18 +90,15 @@ static int apply_guest(struct dink_step_ctx *ctx, struct json_object *params,
 {
 	_cleanup_free_ char *key = xasprintf("kernel:%s", dink_json_str_or(params, "kernel", ""));
 	_cleanup_free_ char *vmlinux = dink_step_result(ctx, key, "vmlinux");
-	_cleanup_free_ char *vm = find_program("dink-vm"), *agent = find_program("dink-agent");
+	_cleanup_guest_programs_ struct dink_guest_programs programs = {};
 	_cleanup_free_ char *dir = NULL;
 	int r;
 
 	if (!vmlinux)
 		return dink_err_set(err, DINK_E_BUG, 0, "the guest folder before its kernel");
-	if (!vm || !agent) {
-		dink_err_set(err, DINK_E_HOST, ENOENT, "%s is not beside dink in %s",
-			     vm ? "dink-agent" : "dink-vm", dink_program_dir());
-		return dink_err_hint(err, "make all");
-	}
-	r = dink_guest_make(vmlinux, vm, agent, &dir, err);
+	r = dink_guest_find(&programs, err);
+	if (!r)
+		r = dink_guest_make(vmlinux, &programs, &dir, err);
 	if (r < 0)
 		return r;
 	*ret = dink_json_new();

@@ -11,27 +11,72 @@
 #include <sys/stat.h>
 
 /* Changes whenever the initramfs gets other contents from the same inputs. */
-enum { GUEST_BUILD = 1 };
+enum { GUEST_BUILD = 2 };
+
+/* find_ours() - NULL if it is in neither place */
+static char *find_ours(const char *name)
+{
+	char *path = xasprintf("%s/%s", dink_program_dir(), name);
+
+	if (dink_exists(path))
+		return path;
+	free(path);
+	path = xasprintf("%s/../lib/dink/%s", dink_program_dir(), name);
+	if (dink_exists(path))
+		return path;
+	free(path);
+	return NULL;
+}
+
+int dink_guest_find(struct dink_guest_programs *ret, struct dink_err *err)
+{
+	_cleanup_guest_programs_ struct dink_guest_programs p = {
+		.dink_vm = find_ours("dink-vm"),
+		.agent = find_ours("dink-agent"),
+		.crun = dink_which("crun"),
+		.guest_lib = find_ours("guest-lib"),
+	};
+	int r;
+
+	if (!p.dink_vm || !p.agent) {
+		r = dink_err_set(err, DINK_E_HOST, ENOENT, "%s is not beside dink in %s",
+				 p.dink_vm ? "dink-agent" : "dink-vm", dink_program_dir());
+		return dink_err_hint(err, "make all"), r;
+	}
+	if (!p.crun) {
+		r = dink_err_set(err, DINK_E_HOST, ENOENT, "crun is not installed");
+		return dink_err_hint(err, "apt-get install crun"), r;
+	}
+	*ret = p;
+	p = (struct dink_guest_programs){};
+	return 0;
+}
+
+void dink_guest_programs_clear(struct dink_guest_programs *p)
+{
+	free((char *)p->dink_vm);
+	free((char *)p->agent);
+	free((char *)p->crun);
+	free((char *)p->guest_lib);
+}
 
 struct inputs {
-	const char *vmlinux, *dink_vm, *agent;
-	char *crun;
+	const char *vmlinux;
+	const struct dink_guest_programs *from;
 };
-
-static void clear_inputs(struct inputs *in)
-{
-	free(in->crun);
-}
 
 static int make_key(const struct inputs *in, char ret_hex[65], struct dink_err *err)
 {
-	const char *const files[] = {in->vmlinux, in->dink_vm, in->agent, in->crun};
+	_cleanup_free_ char *lib =
+		in->from->guest_lib ? xasprintf("%s/libsystemd.so.0", in->from->guest_lib) : NULL;
+	const char *const files[] = {in->vmlinux, in->from->dink_vm, in->from->agent,
+				     in->from->crun, lib};
 	struct dink_hash *h = dink_hash_new();
 	char part[65];
 
 	snprintf(part, sizeof(part), "guest %d.%d", GUEST_BUILD, DINK_PROTO_VERSION);
 	dink_hash_adds(h, part);
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(files) && files[i]; i++) {
 		int r = dink_sha256_file(files[i], part, err);
 
 		if (r < 0) {
@@ -77,7 +122,7 @@ static int write_manifest(const char *dir, const char *key, const struct inputs 
 	dink_json_set_int(o, "version", DINK_PROTO_VERSION);
 	dink_json_set_str(o, "key", key);
 	dink_json_set_str(o, "kernel", in->vmlinux);
-	dink_json_set_str(o, "crun", in->crun);
+	dink_json_set_str(o, "crun", in->from->crun);
 	text = dink_json_text(o);
 	return dink_file_write(path, text, strlen(text), 0644, err);
 }
@@ -91,30 +136,26 @@ static int fill_folder(const char *dir, const char *key, const struct inputs *in
 	if (!r)
 		r = place_file(dir, "vmlinux", in->vmlinux, true, err);
 	if (!r)
-		r = place_file(dir, "dink-vm", in->dink_vm, false, err);
+		r = place_file(dir, "dink-vm", in->from->dink_vm, false, err);
 	if (!r)
-		r = place_file(dir, "dink-agent", in->agent, false, err);
+		r = place_file(dir, "dink-agent", in->from->agent, false, err);
 	if (!r)
-		r = dink_initramfs_write(cpio, in->agent, in->crun, err);
+		r = dink_initramfs_write(cpio, in->from, err);
 	if (!r)
 		r = write_manifest(dir, key, in, err);
 	return r;
 }
 
-int dink_guest_make(const char *vmlinux, const char *dink_vm, const char *agent, char **ret_dir,
+int dink_guest_make(const char *vmlinux, const struct dink_guest_programs *programs, char **ret_dir,
 		    struct dink_err *err)
 {
-	_cleanup_(clear_inputs) struct inputs in = {vmlinux, dink_vm, agent, dink_which("crun")};
+	const struct inputs in = {vmlinux, programs};
 	_cleanup_free_ char *base = xasprintf("%s/guests", dink_cache_dir());
 	_cleanup_free_ char *dir = NULL, *tmp = NULL, *lock = NULL;
 	_cleanup_close_ int held = -1;
 	char key[65];
 	int r;
 
-	if (!in.crun) {
-		r = dink_err_set(err, DINK_E_HOST, ENOENT, "crun is not installed");
-		return dink_err_hint(err, "apt-get install crun"), r;
-	}
 	r = make_key(&in, key, err);
 	if (!r)
 		r = dink_mkdir_p(base, 0755, err);

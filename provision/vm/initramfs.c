@@ -118,11 +118,47 @@ static bool needs_linker(const char *program)
 }
 
 /*
- * add_libraries() - what the dynamic linker would load for program, as it says itself:
+ * list_libraries() - what the dynamic linker would load for program, as it says itself:
  *	libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f..)
  *	/lib64/ld-linux-x86-64.so.2 (0x00007f..)
+ * With LD_WARN it also names, on stderr, each symbol and symbol version that none of them has.
  */
-static int add_libraries(struct cpio *c, const char *program, struct dink_err *err)
+static int list_libraries(struct dink_cmd *cmd, const char *program, const char *guest_lib,
+			  struct dink_err *err)
+{
+	int r;
+
+	dink_cmd_argv(cmd, "/lib64/ld-linux-x86-64.so.2", NULL);
+	if (guest_lib) {
+		dink_strv_add(&cmd->argv, "--library-path");
+		dink_strv_add(&cmd->argv, guest_lib);
+	}
+	dink_strv_add(&cmd->argv, "--list");
+	dink_strv_add(&cmd->argv, program);
+	dink_strv_add(&cmd->env, "LD_WARN=yes");
+	dink_strv_add(&cmd->env, "LD_BIND_NOW=yes");
+	r = dink_cmd_run(cmd, err);
+	return r < 0 ? dink_err_push(err, "listing the libraries of %s", program) : 0;
+}
+
+/* add_library() - the stand-ins of guest_lib go where the dynamic linker looks for any library */
+static int add_library(struct cpio *c, const char *path, const char *guest_lib,
+		       struct dink_err *err)
+{
+	_cleanup_free_ char *name = NULL;
+
+	if (!guest_lib || strncmp(path, guest_lib, strlen(guest_lib)) != 0)
+		return add_file(c, path + 1, path, err);
+	name = xasprintf("lib%s", strrchr(path, '/'));
+	return add_file(c, name, path, err);
+}
+
+/*
+ * add_libraries() - what program links; from guest_lib (NULL = none) where that has it, unless
+ * the program wants more of it than it has: then all as the host has it
+ */
+static int add_libraries(struct cpio *c, const char *program, const char *guest_lib,
+			 struct dink_err *err)
 {
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
 	char *line, *save = NULL;
@@ -130,11 +166,11 @@ static int add_libraries(struct cpio *c, const char *program, struct dink_err *e
 
 	if (!needs_linker(program))
 		return 0;
-	dink_cmd_argv(&cmd, "/lib64/ld-linux-x86-64.so.2", "--list", program, NULL);
-	r = dink_cmd_run(&cmd, err);
-	if (r < 0)
-		return dink_err_push(err, "listing the libraries of %s", program);
-	for (line = strtok_r(cmd.output, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	r = list_libraries(&cmd, program, guest_lib, err);
+	if (!r && guest_lib && cmd.errtail && *cmd.errtail)
+		return add_libraries(c, program, NULL, err);
+	for (line = r < 0 ? NULL : strtok_r(cmd.output, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char *path = strchr(line, '/'), *end;
 
 		if (strstr(line, "not found"))
@@ -145,11 +181,11 @@ static int add_libraries(struct cpio *c, const char *program, struct dink_err *e
 		end = strstr(path, " (");
 		if (end)
 			*end = 0;
-		r = add_file(c, path + 1, path, err);
+		r = add_library(c, path, guest_lib, err);
 		if (r < 0)
-			return r;
+			break;
 	}
-	return 0;
+	return r;
 }
 
 static void clear_cpio(struct cpio *c)
@@ -158,20 +194,20 @@ static void clear_cpio(struct cpio *c)
 	dink_strv_clear(&c->names);
 }
 
-int dink_initramfs_write(const char *path, const char *agent, const char *crun,
+int dink_initramfs_write(const char *path, const struct dink_guest_programs *from,
 			 struct dink_err *err)
 {
 	_cleanup_(clear_cpio) struct cpio c = {};
 	int r;
 
 	add_nodes(&c);
-	r = add_file(&c, "init", agent, err);
+	r = add_file(&c, "init", from->agent, err);
 	if (!r)
-		r = add_file(&c, "usr/bin/crun", crun, err);
+		r = add_file(&c, "usr/bin/crun", from->crun, err);
 	if (!r)
-		r = add_libraries(&c, agent, err);
+		r = add_libraries(&c, from->agent, from->guest_lib, err);
 	if (!r)
-		r = add_libraries(&c, crun, err);
+		r = add_libraries(&c, from->crun, from->guest_lib, err);
 	if (!r) {
 		add_entry(&c, &(struct entry){.name = "TRAILER!!!"});
 		r = dink_file_write(path, c.out.s, c.out.len, 0644, err);

@@ -311,9 +311,12 @@ static char *make_initramfs(const char *agent)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_free_ char *crun = dink_which("crun");
+	_cleanup_free_ char *lib = realpath("build/guest-lib", NULL);
+	const struct dink_guest_programs from = {
+		.agent = agent, .crun = crun ? crun : "crun", .guest_lib = lib};
 	char *path = xasprintf("/tmp/dink-guest-test.%d.cpio", getpid());
 
-	if (dink_initramfs_write(path, agent, crun ? crun : "crun", &err) < 0)
+	if (dink_initramfs_write(path, &from, &err) < 0)
 		fail(&err);
 	return path;
 }

@@ -27,7 +27,8 @@ vm_prepare() {
 	ln -s "$kernel" "$T/guest/vmlinux"
 	cc -std=gnu17 -D_GNU_SOURCE -I"$ROOT_DIR" -o "$T/make_guest" \
 		"$ROOT_DIR/tests/e2e/tools/make_guest.c" "$ROOT_DIR/build/libdink.a" -ljson-c -lcrypto
-	"$T/make_guest" "$T/guest/initramfs.cpio" "$ROOT_DIR/build/dink-agent" "$(command -v crun)"
+	"$T/make_guest" "$T/guest/initramfs.cpio" "$ROOT_DIR/build/dink-agent" "$(command -v crun)" \
+		"$ROOT_DIR/build/guest-lib"
 	# a copy: a build that goes on meanwhile takes the program away for a moment
 	cp "$ROOT_DIR/build/dink-vm" "$T/dink-vm.bin"
 	# an engine's name for a runtime carries no flags in Docker 20.10

@@ -64,27 +64,34 @@ static bool find_member(const struct archive *a, const char *name, struct member
 	return false;
 }
 
-static int make_archive(void **state)
+/* any program that is linked dynamically stands for crun */
+static const struct dink_guest_programs from = {.agent = "/bin/sh", .crun = "/bin/ls"};
+
+static int write_archive(const struct dink_guest_programs *p, struct archive *ret)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
-	struct archive *a = xcalloc(1, sizeof(*a));
 	char path[] = "/tmp/dink-test-initramfs-XXXXXX";
-	int fd = mkstemp(path);
+	int fd = mkstemp(path), r;
 
 	if (fd < 0)
 		return -1;
 	close(fd);
-	/* any program that is linked dynamically stands for crun */
-	if (dink_initramfs_write(path, "/bin/sh", "/bin/ls", &err) < 0 ||
-	    dink_file_read(path, 64 << 20, &a->data, &a->len, &err) < 0) {
+	r = dink_initramfs_write(path, p, &err);
+	if (!r)
+		r = dink_file_read(path, 64 << 20, &ret->data, &ret->len, &err);
+	unlink(path);
+	if (r < 0) {
 		_cleanup_free_ char *text = dink_err_format(&err);
 
 		fprintf(stderr, "%s", text);
-		return -1;
 	}
-	unlink(path);
-	*state = a;
-	return 0;
+	return r;
+}
+
+static int make_archive(void **state)
+{
+	*state = xcalloc(1, sizeof(struct archive));
+	return write_archive(&from, *state);
 }
 
 static int free_archive(void **state)
@@ -158,13 +165,55 @@ static void test_same_bytes(void **state)
 	free_archive((void **)&again);
 }
 
+/* has_library() - does crun's archive hold it, with the libraries of guest_lib? */
+static bool has_library(const char *crun, const char *guest_lib, const char *name)
+{
+	const struct dink_guest_programs p = {
+		.agent = "/bin/sh", .crun = crun, .guest_lib = guest_lib};
+	struct archive a = {};
+	struct member m;
+	bool found;
+
+	assert_int_equal(write_archive(&p, &a), 0);
+	found = find_member(&a, name, &m);
+	free(a.data);
+	return found;
+}
+
+/* our libsystemd instead of the host's, but only if it has all that crun wants of it */
+static void test_stand_in(void **state)
+{
+	static const char stand_in[] = "lib/libsystemd.so.0",
+			  real[] = "lib/x86_64-linux-gnu/libsystemd.so.0";
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_free_ char *crun = dink_which("crun"), *wrong = NULL;
+	_cleanup_free_ char *lib = realpath("build/guest-lib", NULL);
+	char dir[] = "/tmp/dink-test-lib-XXXXXX";
+
+	(void)state;
+	if (!crun)
+		skip();
+	assert_non_null(lib);
+	assert_true(has_library(crun, lib, stand_in));
+	assert_false(has_library(crun, lib, real));
+	assert_true(has_library(crun, NULL, real));
+
+	assert_non_null(mkdtemp(dir));
+	wrong = xasprintf("%s/libsystemd.so.0", dir);
+	assert_int_equal(symlink("/lib/x86_64-linux-gnu/libc.so.6", wrong), 0);
+	assert_true(has_library(crun, dir, real));
+	assert_false(has_library(crun, dir, stand_in));
+	assert_int_equal(dink_rm_rf(dir, &err), 0);
+}
+
 static void test_missing_input(void **state)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 
 	(void)state;
-	assert_int_equal(dink_initramfs_write("/tmp/dink-test-none", "/no/agent", "/bin/ls", &err),
-			 -ENOENT);
+	const struct dink_guest_programs none = {.agent = "/no/agent", .crun = "/bin/ls"};
+
+	assert_int_equal(dink_initramfs_write("/tmp/dink-test-none", &none, &err), -ENOENT);
 	assert_non_null(strstr(err.msg, "/no/agent"));
 	assert_false(dink_exists("/tmp/dink-test-none"));
 }
@@ -174,19 +223,17 @@ static void test_guest_folder(void **state)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_free_ char *a = NULL, *b = NULL, *c = NULL, *cpio = NULL;
+	const struct dink_guest_programs p = {
+		.dink_vm = "/bin/ls", .agent = "/bin/sh", .crun = "/bin/ls"};
 	char cache[] = "/tmp/dink-test-cache-XXXXXX";
 
 	(void)state;
-	_cleanup_free_ char *crun = dink_which("crun");
-
-	if (!crun)
-		skip();
 	assert_non_null(mkdtemp(cache));
 	setenv("DINK_CACHE_DIR", cache, 1);
-	assert_int_equal(dink_guest_make("/bin/cat", "/bin/ls", "/bin/sh", &a, &err), 0);
-	assert_int_equal(dink_guest_make("/bin/cat", "/bin/ls", "/bin/sh", &b, &err), 0);
+	assert_int_equal(dink_guest_make("/bin/cat", &p, &a, &err), 0);
+	assert_int_equal(dink_guest_make("/bin/cat", &p, &b, &err), 0);
 	assert_string_equal(a, b);
-	assert_int_equal(dink_guest_make("/bin/true", "/bin/ls", "/bin/sh", &c, &err), 0);
+	assert_int_equal(dink_guest_make("/bin/true", &p, &c, &err), 0);
 	assert_string_not_equal(a, c);
 	for (size_t i = 0; i < 5; i++) {
 		static const char *const names[] = {"vmlinux", "initramfs.cpio", "dink-vm",
@@ -205,6 +252,7 @@ int main(void)
 		cmocka_unit_test(test_init_is_agent), cmocka_unit_test(test_nodes),
 		cmocka_unit_test(test_libraries),     cmocka_unit_test(test_same_bytes),
 		cmocka_unit_test(test_missing_input), cmocka_unit_test(test_guest_folder),
+		cmocka_unit_test(test_stand_in),
 	};
 
 	return cmocka_run_group_tests(tests, make_archive, free_archive);
