@@ -61,10 +61,15 @@ typedef int (*op_fn)(struct agent *a, struct json_object *msg, struct json_objec
 		return (expr);                                                                     \
 	}
 
-static int say_hello(struct json_object *answer)
+/* A clone of a template has devices that the template had not. */
+static int say_hello(struct agent *a, struct json_object *answer, struct dink_err *err)
 {
+	int r = agent_write_file("/sys/bus/pci/rescan", "1");
+
+	if (r < 0)
+		return dink_err_set(err, DINK_E_HOST, -r, "looking over the PCI bus");
 	dink_json_set_int(answer, "version", DINK_PROTO_VERSION);
-	return 0;
+	return agent_release(a, err);
 }
 
 static int shut_down(struct agent *a)
@@ -74,7 +79,7 @@ static int shut_down(struct agent *a)
 	return 0;
 }
 
-DEFINE_OP(hello, say_hello(answer))
+DEFINE_OP(hello, say_hello(a, answer, err))
 DEFINE_OP(setup, agent_setup(a, msg, err))
 DEFINE_OP(network, agent_network(msg, err))
 DEFINE_OP(start, agent_start(a, err))

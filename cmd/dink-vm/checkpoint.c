@@ -179,7 +179,7 @@ static int checkpoint(struct saving *s, struct dink_err *err)
 
 	if (r == 0)
 		r = open_image(s, err);
-	if (r == 0)
+	if (r == 0 && !s->kernel[0])
 		r = dink_sha256_of(dink_json_str_or(s->state->doc, "kernel", ""), s->kernel, err);
 	if (r < 0)
 		return r;
@@ -192,15 +192,30 @@ static int checkpoint(struct saving *s, struct dink_err *err)
 	return wait_end(s, pidfd, err);
 }
 
+int vm_save(struct dink_vmstate *state, const char *image, bool leave_running,
+	    const char *kernel_key, struct dink_err *err)
+{
+	struct saving s = {.state = state, .image = image, .dir = -1, .client = -1};
+
+	s.leave_running = leave_running;
+	if (kernel_key)
+		snprintf(s.kernel, sizeof(s.kernel), "%s", kernel_key);
+	int r = checkpoint(&s, err);
+	if (s.dir >= 0)
+		close(s.dir);
+	if (s.client >= 0)
+		close(s.client);
+	return r;
+}
+
 int vm_checkpoint(const struct vm_globals *g, char **argv, struct dink_err *err)
 {
 	_cleanup_(dink_vmstate_freep) struct dink_vmstate *state = NULL;
-	struct saving s = {.image = "checkpoint", .dir = -1, .client = -1};
-	const char *id, *work;
-	bool has;
+	const char *image = "checkpoint", *id, *work;
+	bool leave_running = false, has;
 	const struct vm_opt opts[] = {
-		{0, "image-path", VM_OPT_STRING, &s.image, NULL},
-		{0, "leave-running", VM_OPT_FLAG, &s.leave_running, NULL},
+		{0, "image-path", VM_OPT_STRING, &image, NULL},
+		{0, "leave-running", VM_OPT_FLAG, &leave_running, NULL},
 		/* CRIU's own notes; we have none */
 		{0, "work-path", VM_OPT_STRING, &work, NULL},
 		/* a VM keeps its connections, locks and terminals in any case */
@@ -214,13 +229,5 @@ int vm_checkpoint(const struct vm_globals *g, char **argv, struct dink_err *err)
 
 	if (r == 0)
 		r = dink_vmstate_load(g->root, id, &state, err);
-	if (r < 0)
-		return r;
-	s.state = state;
-	r = checkpoint(&s, err);
-	if (s.dir >= 0)
-		close(s.dir);
-	if (s.client >= 0)
-		close(s.client);
-	return r;
+	return r < 0 ? r : vm_save(state, image, leave_running, NULL, err);
 }

@@ -22,6 +22,8 @@
 #include <termios.h>
 #include <time.h>
 
+enum { REASON_MS = 200 };
+
 /* What the intermediate process says: a pid, or which step failed. */
 struct birth {
 	pid_t pid;
@@ -124,23 +126,29 @@ static int spawn_monitor(struct launch *l, struct dink_err *err)
 	return 0;
 }
 
-static int write_plan(const struct vm_globals *g, struct launch *l, const struct vm_create_opts *o,
-		      struct dink_err *err)
+static int write_plan(struct launch *l, struct json_object *plan, struct dink_err *err)
+{
+	const char *text = json_object_to_json_string_ext(plan, JSON_C_TO_STRING_PLAIN);
+
+	dink_json_set_str(l->state->doc, "kernel", dink_json_str_or(plan, "kernel", NULL));
+	l->plan_fd = memfd_create("dink-vm-plan", MFD_CLOEXEC);
+	if (l->plan_fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make a memfd");
+	int r = dink_fd_write_all(l->plan_fd, text, strlen(text));
+	return r < 0 ? dink_err_set(err, DINK_E_HOST, -r, "write the plan") : 0;
+}
+
+static int plan_container(const struct vm_globals *g, struct launch *l,
+			  const struct vm_create_opts *o, struct dink_err *err)
 {
 	_cleanup_json_ struct json_object *plan = NULL;
 	int r = vm_make_plan(g, l->oci, l->state, &plan, err);
 
 	if (r == 0 && o->restore)
 		r = vm_fit_plan(plan, o->restore, o->image, err);
-	if (r < 0)
-		return r;
-	dink_json_set_str(l->state->doc, "kernel", dink_json_str_or(plan, "kernel", NULL));
-	l->plan_fd = memfd_create("dink-vm-plan", MFD_CLOEXEC);
-	if (l->plan_fd < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "make a memfd");
-	const char *text = json_object_to_json_string_ext(plan, JSON_C_TO_STRING_PLAIN);
-	r = dink_fd_write_all(l->plan_fd, text, strlen(text));
-	return r < 0 ? dink_err_set(err, DINK_E_HOST, -r, "write the plan") : 0;
+	else if (r == 0)
+		vm_use_template(g, plan);
+	return r < 0 ? r : write_plan(l, plan, err);
 }
 
 static void fill_state(struct launch *l)
@@ -207,12 +215,16 @@ static int wait_created(struct launch *l, struct dink_err *err)
 	if (r == 0)
 		r = vm_run_hooks(l->oci->hooks, "createRuntime", l->state, "creating", &hook);
 	if (r < 0) {
-		/* a hook has no process to look at if the monitor is gone: then that is the reason
+		/*
+		 * A hook has no process to look at if the monitor has ended or is about to: then
+		 * that is the reason, and the monitor has said it before. One that lives says
+		 * nothing before its hooks are done.
 		 */
 		_cleanup_(dink_err_clear) struct dink_err monitor = {};
-		int m = dink_vmstate_alive(l->state) ? 0 : read_answer(l, 1000, &monitor);
-		dink_err_move(err, m < 0 ? &monitor : &hook);
-		return m < 0 ? m : r;
+		int m = read_answer(l, REASON_MS, &monitor);
+		bool said = m < 0 && m != -ETIMEDOUT;
+		dink_err_move(err, said ? &monitor : &hook);
+		return said ? m : r;
 	}
 	_cleanup_json_ struct json_object *go = dink_json_new();
 	dink_json_set_str(go, "hooks", "done");
@@ -226,7 +238,7 @@ static int wait_created(struct launch *l, struct dink_err *err)
 static int do_launch(const struct vm_globals *g, struct launch *l, const struct vm_create_opts *o,
 		     struct dink_err *err)
 {
-	int r = write_plan(g, l, o, err);
+	int r = plan_container(g, l, o, err);
 
 	if (r == 0)
 		r = open_terminal(l, o, err);
@@ -241,6 +253,16 @@ static int do_launch(const struct vm_globals *g, struct launch *l, const struct 
 	if (r == 0)
 		r = wait_created(l, err);
 	return r < 0 ? r : vm_write_pid_file(o->pid_file, l->state->monitor.pid, err);
+}
+
+static void close_launch(const struct launch *l)
+{
+	const int fds[] = {l->plan_fd, l->slave, l->sync, l->pidfd};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
 }
 
 static void undo_launch(struct launch *l)
@@ -296,12 +318,42 @@ int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const 
 	r = do_launch(g, &l, o, err);
 	if (r < 0)
 		undo_launch(&l);
-	int fds[] = {l.plan_fd, l.slave, l.sync, l.pidfd};
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		if (fds[i] >= 0)
-			close(fds[i]);
-	}
+	close_launch(&l);
 	if (r == 0)
 		*ret_pid = state->monitor.pid;
+	return r;
+}
+
+static int do_launch_bare(struct launch *l, struct json_object *plan, struct dink_err *err)
+{
+	int r = write_plan(l, plan, err);
+
+	if (r == 0)
+		r = spawn_monitor(l, err);
+	if (r == 0)
+		r = dink_vmstate_save(l->state, err);
+	return r == 0 ? wait_created(l, err) : r;
+}
+
+int vm_launch_bare(const char *root, const char *id, struct json_object *plan,
+		   struct dink_vmstate **ret, struct dink_err *err)
+{
+	_cleanup_(dink_vmstate_freep) struct dink_vmstate *state = NULL;
+	struct dink_oci nothing = {};
+	struct launch l = {.oci = &nothing, .plan_fd = -1, .slave = -1, .sync = -1, .pidfd = -1};
+	int r = dink_vmstate_new(root, id, &state, err);
+
+	if (r < 0)
+		return r;
+	snprintf(l.root, sizeof(l.root), "%s", root);
+	l.state = state;
+	dink_json_set_str(plan, "id", id);
+	dink_json_set_str(plan, "dir", state->dir);
+	r = do_launch_bare(&l, plan, err);
+	if (r < 0)
+		undo_launch(&l);
+	close_launch(&l);
+	if (r == 0)
+		*ret = TAKE_PTR(state);
 	return r;
 }

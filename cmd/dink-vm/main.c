@@ -249,6 +249,8 @@ int main(_unused_ int argc, char **argv)
 		{0, "accel", VM_OPT_STRING, &g.accel, "auto, tcg or kvm (auto)"},
 		{0, "ram-dir", VM_OPT_STRING, &g.ram_dir,
 		 "where the memory of VMs that can be saved lies (the state folder)"},
+		{0, "template-dir", VM_OPT_STRING, &g.template_dir,
+		 "where booted guests are kept to start from, or none (ROOT/.templates)"},
 		{'h', "help", VM_OPT_FLAG, &g.help, "this text"},
 		{'v', "version", VM_OPT_FLAG, &g.version, "the version"},
 		{},

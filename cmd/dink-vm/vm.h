@@ -21,6 +21,7 @@ struct vm_globals {
 	const char *cpus;
 	const char *accel;
 	const char *ram_dir;
+	const char *template_dir; /* "none" = no templates; NULL = ROOT/.templates */
 	bool systemd_cgroup;
 	bool debug;
 	bool help;
@@ -72,7 +73,21 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 /* vm_fit_plan() - the plan of a restore: the machine is the manifest's */
 int vm_fit_plan(struct json_object *plan, struct json_object *manifest, const char *image,
 		struct dink_err *err);
+/*
+ * vm_launch_bare() - a guest without a container: what becomes a template; launch.c
+ * @plan: the machine; taken over and completed
+ */
+int vm_launch_bare(const char *root, const char *id, struct json_object *plan,
+		   struct dink_vmstate **ret, struct dink_err *err);
+/* template.c: plan gets what it can be loaded from instead of booting, if there is that */
+void vm_use_template(const struct vm_globals *g, struct json_object *plan);
 /* checkpoint.c, restore.c */
+/*
+ * vm_save() - into the folder image, made if missing; the VM ends unless it is left running
+ * @kernel_key: 64 characters that name the kernel; NULL = its SHA-256, which takes 0.2 s
+ */
+int vm_save(struct dink_vmstate *state, const char *image, bool leave_running,
+	    const char *kernel_key, struct dink_err *err);
 int vm_checkpoint(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_restore(const struct vm_globals *g, char **argv, struct dink_err *err);
 /* hooks.c */

@@ -2,17 +2,20 @@
 /*
  * The kinds of steps.
  *
- *	key             kind        does                                          identity
- *	kernel:NAME     kernel      kernel from the cache or built                vmlinux, release
- *	guest:KERNEL    guest       the guest folder for dink-vm                  dir
- *	image:NAME      image       image from the cache or built                 archive, erofs,
- *ref, id engine          engine-use  the host's engine, a private one started      socket disk:NAME
- *disk-file   sparse image file with a filesystem (kept) scratch:NAME    scratch     the same,
- *removed by down mount:NAME      loop-mount  a disk mounted on the host, for a namespace layer loop
- *device load:ADDR:IMAGE image-load  the image in that layer's engine container:ADDR  container
- *created and started                           id ready:ADDR      ready       its daemon answers
- *	forward         forward     the daemons' sockets offered on the host      pid + start
- *	up              up          nothing: its record says that all was done
+ *	key             kind        does                                      identity
+ *	kernel:NAME     kernel      kernel from the cache or built            vmlinux, release
+ *	guest:KERNEL    guest       the guest folder for dink-vm              dir
+ *	image:NAME      image       image from the cache or built             archive, erofs, ref, id
+ *	engine          engine-use  the host's engine, a private one started  socket
+ *	disk:NAME       disk-file   sparse image file with a filesystem         made
+ *	scratch:NAME    scratch     the same, removed by down                 made
+ *	mount:NAME      loop-mount  a disk mounted on the host, for a
+ *	                            namespace layer                           loop device
+ *	load:ADDR:IMAGE image-load  the image in that layer's engine          -
+ *	container:ADDR  container   created and started                       id
+ *	ready:ADDR      ready       its daemon answers                        -
+ *	forward         forward     the daemons' sockets offered on the host  pid, start
+ *	up              up          nothing: its record says that all is done -
  */
 #pragma once
 

@@ -9,8 +9,9 @@
  *	 "machine":{"type":"q35","accel":"tcg","cpu":..,"memory_mib":N,"cpus":N,"tsc_khz":N,
  *	            "firmware":..,"append":..},
  *	 "kernel":{"path","size":N,"mtime_ns":N,"sha256"},
- *	 "disks":[{"source","serial","readonly":B,"size":N,"mtime_ns":N,"file":"disk-N" if
- *writable}], "nics":N,"terminal":B,"paused":B,"exec_count":N,"stdio":[ID,ID,ID],
+ *	 "disks":[{"source","serial","readonly":B,"size":N,"mtime_ns":N,
+ *	           "file":"disk-N" if writable}],
+ *	 "nics":N,"terminal":B,"paused":B,"exec_count":N,"stdio":[ID,ID,ID],
  *	 "channel":{dink_chan_export()},"config":{OCI config as the guest has it}}
  */
 #pragma once

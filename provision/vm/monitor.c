@@ -24,6 +24,7 @@ enum {
 	SHUTDOWN_TIMEOUT_MS = 20000,
 	KILL_ANSWER_MS = 1000,
 	KILL_EXIT_MS = 5000,
+	BARE_MS = 20000,
 	LOST_MS = 500,
 	STATUS_KILLED = 128 + SIGKILL,
 };
@@ -344,12 +345,19 @@ static void take_setup(void *ctx, struct json_object *msg)
 	create_in_guest(m);
 }
 
-static void take_hello(struct monitor *m, struct json_object *event)
+static void bare_overdue(void *ctx)
 {
-	if (m->status != MON_BOOTING || m->setup_done || dink_json_get(m->plan, "restore"))
-		return;
+	struct monitor *m = ctx;
+
+	m->boot_timer = NULL;
+	mon_trace(m, "nobody saves this guest");
+	mon_end(m, STATUS_KILLED);
+}
+
+void mon_hello(struct monitor *m, struct json_object *msg)
+{
 	mon_trace(m, "hello");
-	int64_t version = dink_json_int_or(event, "version", 0);
+	int64_t version = dink_json_int_or(msg, "version", 0);
 	if (version != DINK_PROTO_VERSION) {
 		_cleanup_(dink_err_clear) struct dink_err err = {};
 		dink_err_set(&err, DINK_E_HOST, EPROTO,
@@ -358,11 +366,17 @@ static void take_hello(struct monitor *m, struct json_object *event)
 		mon_fail(m, &err);
 		return;
 	}
-	struct json_object *msg = json_object_get(dink_json_get(m->plan, "setup"));
+	if (dink_json_bool_or(m->plan, "bare", false)) {
+		/* becomes a template; if its creator is killed first, it must not stay */
+		mon_created(m, MON_CREATED);
+		m->boot_timer = dink_loop_after(m->loop, BARE_MS, bare_overdue, m);
+		return;
+	}
+	struct json_object *setup = json_object_get(dink_json_get(m->plan, "setup"));
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
-	dink_json_set_int(msg, "time_ns", (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
-	dink_chan_request(m->chan, msg, take_setup, m);
+	dink_json_set_int(setup, "time_ns", (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+	dink_chan_request(m->chan, setup, take_setup, m);
 }
 
 static void take_exit(struct monitor *m, struct json_object *event)
@@ -388,8 +402,8 @@ static void on_event(void *ctx, struct json_object *event)
 	struct monitor *m = ctx;
 	const char *name = dink_json_str_or(event, "event", "");
 
-	if (STREQ(name, "hello"))
-		take_hello(m, event);
+	if (STREQ(name, "hello") && m->status == MON_BOOTING && !m->setup_done && !mon_image(m))
+		mon_hello(m, event);
 	else if (STREQ(name, "exit"))
 		take_exit(m, event);
 	else if (STREQ(name, "log"))
@@ -424,7 +438,7 @@ static void qmp_ready(void *ctx)
 	struct monitor *m = ctx;
 
 	mon_trace(m, "QEMU answers");
-	if (dink_json_get(m->plan, "restore"))
+	if (mon_image(m))
 		mon_restore_qemu(m);
 }
 
@@ -545,7 +559,7 @@ static int begin(struct monitor *m, struct dink_err *err)
 		r = watch_signals(m, err);
 	if (r == 0)
 		r = mon_boot(m, err);
-	if (r == 0 && dink_json_get(m->plan, "restore"))
+	if (r == 0 && mon_image(m))
 		r = mon_restore_begin(m, err);
 	if (r == 0)
 		r = mon_listen(m, err);

@@ -17,6 +17,11 @@
  *	 "disks":[{"source","serial","readonly"}],"memory_mib","cpus","accel","qemu","kernel",
  *	 "initrd","append","firmware","tsc_khz","terminal","resolv":PATH,"setup":{..},
  *	 "create":{OCI config}}
+ * and one of
+ *	 "restore":{"image":DIR,..}    a checkpoint is loaded instead of booting
+ *	 "template":{"image":DIR,"qemu_version":"..","channel":{..}}   a bare guest is loaded and
+ *	                               then set up like one that has booted
+ *	 "bare":true                   boots for becoming a template: there is no container
  */
 #pragma once
 

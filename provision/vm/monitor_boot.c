@@ -5,6 +5,7 @@
  */
 #include "provision/base/clone.h"
 #include "provision/base/file.h"
+#include "provision/base/log.h"
 #include "provision/net/tap.h"
 #include "provision/vm/monitor_internal.h"
 #include "provision/vm/proto.h"
@@ -17,6 +18,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -238,7 +241,8 @@ static int make_pair(int ret[2], struct dink_err *err)
 
 static int open_taps(struct monitor *m, struct dink_qemu_opts *o, struct dink_err *err)
 {
-	int64_t fixed = dink_json_int_or(m->plan, "restore.nics", -1);
+	bool bare = dink_json_bool_or(m->plan, "bare", false);
+	int64_t fixed = bare ? 0 : dink_json_int_or(m->plan, "restore.nics", -1);
 	int want = fixed >= 0 ? (int)fixed : dink_links_count(err);
 
 	if (want < 0)
@@ -282,6 +286,18 @@ static int open_copy(struct monitor *m, const char *path, struct dink_err *err)
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
+/*
+ * One writer, or readers: the lock that loop mounts of dink's take, too (loopdev/loop.c). It goes
+ * with QEMU. QEMU's own locks come too late: a clone takes them when it has been loaded.
+ */
+static int lock_disk(int fd, const char *path, bool ro, struct dink_err *err)
+{
+	if (flock(fd, (ro ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0)
+		return 0;
+	dink_err_set(err, DINK_E_BUSY, errno, "lock the disk %s", path);
+	return dink_err_hint(err, "a container or a mount has it: one writer at a time");
+}
+
 static int open_disk(struct monitor *m, struct json_object *d, struct dink_qemu_disk *ret,
 		     struct dink_err *err)
 {
@@ -302,7 +318,7 @@ static int open_disk(struct monitor *m, struct json_object *d, struct dink_qemu_
 	}
 	if (ret->fd < 0 || (ret->rw_fd < 0 && !ro))
 		return dink_err_set(err, DINK_E_HOST, errno, "open the disk %s", path);
-	return 0;
+	return lock_disk(ro ? ret->fd : ret->rw_fd, path, ro, err);
 }
 
 /* Disks are opened here and handed over, so that QEMU needs no right to the file itself. */
@@ -370,7 +386,8 @@ static void fill_options(struct monitor *m, struct dink_qemu_opts *o)
 	o->share_tag = DINK_SHARE_TAG;
 	o->share_fd = -1;
 	o->ram_fd = m->ram_fd;
-	o->incoming = o->ram_private = dink_json_get(m->plan, "restore");
+	o->incoming = mon_image(m);
+	o->ram_private = dink_json_get(m->plan, "restore");
 }
 
 static bool has_room(const char *dir, uint64_t bytes)
@@ -382,7 +399,7 @@ static bool has_room(const char *dir, uint64_t bytes)
 
 static int open_image(struct monitor *m, const char *name, int *ret_fd, struct dink_err *err)
 {
-	const char *dir = dink_json_str_or(m->plan, "restore.image", "");
+	const char *dir = dink_json_str_or(mon_image(m), "image", "");
 	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
 
 	*ret_fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -425,6 +442,36 @@ static int open_ram(struct monitor *m, struct dink_err *err)
 	return 0;
 }
 
+static int load_template(struct monitor *m, struct dink_err *err)
+{
+	_cleanup_close_ int from = -1;
+	int r = open_image(m, "ram", &from, err);
+
+	if (r == 0)
+		r = open_image(m, "state", &m->state_fd, err);
+	if (r < 0)
+		return r;
+	/* a copy, which costs less than the boot it saves: virtiofsd has to see what is written */
+	if (m->ram_fd < 0)
+		m->ram_fd = memfd_create("dink-vm-ram", MFD_CLOEXEC);
+	if (m->ram_fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "make the guest's memory");
+	return dink_clone_fd(from, m->ram_fd, "the template's memory", err);
+}
+
+/* A template that went meanwhile, or for which there is no room, costs nothing but time. */
+static int boot_instead(struct monitor *m, struct dink_err *err)
+{
+	dink_debug("vm", "%s", err->msg);
+	dink_err_clear(err);
+	json_object_object_del(m->plan, "template");
+	if (m->ram_fd >= 0)
+		close(TAKE_FD(m->ram_fd));
+	if (m->state_fd >= 0)
+		close(TAKE_FD(m->state_fd));
+	return open_ram(m, err);
+}
+
 extern const struct dink_qmp_ops mon_qmp_ops;
 extern const struct dink_chan_ops mon_chan_ops;
 
@@ -436,6 +483,8 @@ int mon_boot(struct monitor *m, struct dink_err *err)
 
 	/* before: what is opened in a mount namespace of our own cannot be linked outside */
 	r = open_ram(m, err);
+	if (r == 0 && dink_json_get(m->plan, "template") && load_template(m, err) < 0)
+		r = boot_instead(m, err);
 	if (r < 0)
 		return r;
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)

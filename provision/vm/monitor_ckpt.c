@@ -196,7 +196,7 @@ void mon_migrated(struct monitor *m, const char *status)
 	mon_trace(m, status);
 	if (!done && !failed)
 		return;
-	if (dink_json_get(m->plan, "restore")) {
+	if (mon_image(m) && !m->incoming_done) {
 		mon_restore_loaded(m, done);
 		return;
 	}
@@ -215,8 +215,9 @@ void mon_checkpoint(struct mon_client *c, _unused_ struct json_object *req)
 {
 	struct monitor *m = c->m;
 	bool running = m->status == MON_RUNNING;
+	bool bare = dink_json_bool_or(m->plan, "bare", false) && m->status == MON_CREATED;
 
-	if (!running && m->status != MON_PAUSED) {
+	if (!running && !bare && m->status != MON_PAUSED) {
 		mon_answer_error(c, EINVAL, "cannot checkpoint a container that is not running");
 		return;
 	}

@@ -95,7 +95,7 @@ struct monitor {
 	struct dink_chan *chan;
 	int n_nics;
 	int ram_fd;	     /* -1: the guest's memory is in no file */
-	int state_fd;	     /* of a restore */
+	int state_fd;	     /* of what QEMU loads */
 	const char *no_ckpt; /* why there is none */
 	char *qemu_version;
 	struct mon_ckpt *ckpt;
@@ -119,6 +119,7 @@ void mon_trace(struct monitor *m, const char *what);
 void mon_created(struct monitor *m, enum mon_status status); /* the creator hears of it */
 void mon_tie_streams(struct monitor *m);
 void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what);
+void mon_hello(struct monitor *m, struct json_object *msg); /* the agent is ready to be asked */
 
 /* monitor_boot.c */
 int mon_boot(struct monitor *m, struct dink_err *err) _must_check_;
@@ -132,6 +133,11 @@ void mon_set_capabilities(struct monitor *m, dink_qmp_reply_fn fn);
 void mon_migrated(struct monitor *m, const char *status); /* QEMU's word on save or load */
 
 /* monitor_restore.c */
+/*
+ * mon_image() - what QEMU loads instead of booting: a checkpoint ("restore") or the template of a
+ * bare guest ("template"), which then is set up as one that has booted; NULL = it boots
+ */
+struct json_object *mon_image(const struct monitor *m);
 char *mon_qemu_version(struct json_object *answer); /* of query-version; caller frees */
 int mon_restore_begin(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_restore_qemu(struct monitor *m); /* QEMU answers */

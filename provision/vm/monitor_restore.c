@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * restore: QEMU loads a checkpoint's state, the channel is taken up where the other monitor left
- * it, and the guest becomes somebody else before its programs run on.
+ * it, and the guest becomes somebody else before its programs run on. A template is loaded in the
+ * same way; its guest has no programs yet.
  */
 #include "provision/net/tap.h"
+#include "provision/vm/manifest.h"
 #include "provision/vm/monitor_internal.h"
+#include "provision/vm/proto.h"
+#include "provision/vm/qemu.h"
 
 #include <time.h>
+#include <unistd.h>
+
+struct json_object *mon_image(const struct monitor *m)
+{
+	struct json_object *restore = dink_json_get(m->plan, "restore");
+
+	return restore ? restore : dink_json_get(m->plan, "template");
+}
 
 char *mon_qemu_version(struct json_object *v)
 {
@@ -15,12 +27,24 @@ char *mon_qemu_version(struct json_object *v)
 			 (long long)dink_json_int_or(v, "qemu.micro", 0));
 }
 
+/* A template that cannot be loaded must not stand in the way of the next container. */
+static void spoil_template(struct monitor *m, struct dink_err *err)
+{
+	const char *dir = dink_json_str_or(m->plan, "template.image", NULL);
+	_cleanup_free_ char *path = dir ? xasprintf("%s/" DINK_MANIFEST_NAME, dir) : NULL;
+
+	if (path && unlink(path) == 0)
+		dink_err_hint(err, "the template is gone now: the next container boots");
+}
+
 static void refuse(struct monitor *m, const char *error)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 
 	mon_drain_logs(m);
-	dink_err_set(&err, DINK_E_CHILD, 0, "QEMU does not load the checkpoint: %s", error);
+	dink_err_set(&err, DINK_E_CHILD, 0, "QEMU does not load the %s: %s",
+		     dink_json_get(m->plan, "restore") ? "checkpoint" : "template", error);
+	spoil_template(m, &err);
 	if (m->log.tail_len)
 		dink_err_detail(&err, m->log.tail);
 	mon_fail(m, &err);
@@ -31,9 +55,9 @@ int mon_restore_begin(struct monitor *m, struct dink_err *err)
 {
 	struct json_object *r = dink_json_get(m->plan, "restore");
 	struct json_object *stdio = dink_json_get(r, "stdio");
-	int e = dink_chan_import(m->chan, dink_json_get(r, "channel"), err);
+	int e = dink_chan_import(m->chan, dink_json_get(mon_image(m), "channel"), err);
 
-	if (e < 0)
+	if (e < 0 || !r)
 		return e;
 	for (size_t i = 0; i < 3; i++)
 		m->streams[i] =
@@ -85,7 +109,7 @@ static void take_capabilities(void *ctx, struct json_object *result, const char 
 static void take_version(void *ctx, struct json_object *result, const char *error)
 {
 	struct monitor *m = ctx;
-	const char *want = dink_json_str_or(m->plan, "restore.qemu_version", "");
+	const char *want = dink_json_str_or(mon_image(m), "qemu_version", "");
 	_cleanup_free_ char *have = mon_qemu_version(result);
 
 	if (!result) {
@@ -111,6 +135,61 @@ static void take_cont(void *ctx, struct json_object *result, const char *error)
 		refuse(ctx, error);
 }
 
+static void take_hello(void *ctx, struct json_object *msg)
+{
+	struct monitor *m = ctx;
+
+	if (m->status != MON_BOOTING)
+		return;
+	if (!msg || !dink_json_bool_or(msg, "ok", false))
+		mon_fail_with(m, msg, "waking the guest");
+	else
+		mon_hello(m, msg);
+}
+
+static void wake(struct monitor *m)
+{
+	struct json_object *msg = dink_json_new();
+
+	dink_json_set_str(msg, "op", "hello");
+	dink_chan_request(m->chan, msg, take_hello, m);
+}
+
+static void go_on(struct monitor *m)
+{
+	/* it was stopped when it was saved, and is so still */
+	if (dink_qmp_send(m->qmp, "cont", NULL, take_cont, m) < 0)
+		refuse(m, "its control socket does not take a command");
+	else if (dink_json_get(m->plan, "restore"))
+		mon_restore_renew(m);
+	else
+		wake(m);
+}
+
+static void take_share(void *ctx, struct json_object *result, const char *error)
+{
+	struct monitor *m = ctx;
+
+	if (!result)
+		refuse(m, error);
+	else
+		go_on(m);
+}
+
+/* QEMU loads nothing while it has such a device, whatever is in the state. */
+static void plug_share(struct monitor *m)
+{
+	struct json_object *args = dink_json_new();
+
+	dink_json_set_str(args, "driver", "vhost-user-fs-pci");
+	dink_json_set_str(args, "bus", DINK_QEMU_PORT);
+	dink_json_set_str(args, "chardev", DINK_QEMU_SHARE);
+	dink_json_set_str(args, "tag", DINK_SHARE_TAG);
+	dink_json_set_int(args, "queue-size", DINK_QEMU_SHARE_QUEUE);
+	if (dink_qmp_send(m->qmp, "device_add", args, take_share, m) < 0)
+		refuse(m, "its control socket does not take a command");
+}
+
 void mon_restore_loaded(struct monitor *m, bool ok)
 {
 	if (m->status != MON_BOOTING || m->incoming_done)
@@ -121,11 +200,10 @@ void mon_restore_loaded(struct monitor *m, bool ok)
 	}
 	m->incoming_done = true;
 	mon_trace(m, "loaded");
-	/* it was stopped when it was saved, and is so still */
-	if (dink_qmp_send(m->qmp, "cont", NULL, take_cont, m) < 0)
-		refuse(m, "its control socket does not take a command");
+	if (m->virtiofsd.pid > 0)
+		plug_share(m);
 	else
-		mon_restore_renew(m);
+		go_on(m);
 }
 
 static int join_links(struct monitor *m, struct dink_err *err)

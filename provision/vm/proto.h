@@ -15,16 +15,18 @@
  * unknown type, a non-zero pad, a too long frame: the channel is broken and the VM is ended.
  *
  * Each direction of a stream ends with exactly one EOF by its sender. RESET asks the sender to
- *stop; it answers with its EOF. Every stream that a request names is ended by the guest, also if
- *the request fails.
+ * stop; it answers with its EOF. Every stream that a request names is ended by the guest, also if
+ * the request fails.
  *
  * Requests (host -> guest, answered by RESPONSE with the same id: {"ok":true,...} or
  * {"ok":false,"error":"text","errno":N}):
  *
- *	{"op":"hello"} -> {"version":1}       for a clone of a template, whose hello event is past
+ *	{"op":"hello"} -> {"version":1}       the first request to a clone of a template, whose hello
+ *	            event is past: looks for new devices, then release
  *	{"op":"setup","hostname":"..","time_ns":N,"entropy":"BASE64",
- *	 "mounts":[{"type":"virtiofs|9p|block","source":"TAG or virtio-blk
- *serial","target":"/run/..", "fstype":"btrfs|ext4|erofs|...","options":"ro,compress=zstd"}],
+ *	 "mounts":[{"type":"virtiofs|9p|block","source":"TAG or virtio-blk serial",
+ *	            "target":"/run/..","fstype":"btrfs|ext4|erofs|...",
+ *	            "options":"ro,compress=zstd"}],
  *	 "root":{"type":"shared","dir":"/run/dink/share/rootfs"}
  *	     or {"type":"block","lower":"/run/dink/root-lower","upper":"/run/dink/upper"}}
  *	            lower and upper are targets of mounts; without upper it is a tmpfs. The agent
@@ -37,8 +39,8 @@
  *	            without via is on-link. May be sent again, also for more links; with
  *	            "only":true the last time, for NICs that no link names are taken away
  *	{"op":"create","config":{OCI config.json as adapted},"terminal":bool,
- *	            "in":ID,"out":ID,"err":ID} -> {"pid":N}  stream ids, 0 or absent = /dev/null;
- *with a terminal only "in" is used, both ways
+ *	            "in":ID,"out":ID,"err":ID} -> {"pid":N}  stream ids, 0 or absent =
+ *	            /dev/null; with a terminal only "in" is used, both ways
  *	{"op":"start"}
  *	{"op":"exec","exec":"NAME","process":{OCI process},"in":ID,"out":ID,"err":ID} -> {"pid":N}
  *	            a terminal if process.terminal

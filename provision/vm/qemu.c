@@ -79,7 +79,7 @@ static void write_machine(struct writer *w, const struct dink_qemu_opts *o)
 	put(w, NULL, o->accel);
 	if (!kvm) {
 		put(w, "thread", "multi");
-		putn(w, "tb-size", o->incoming ? TB_SIZE_CLONE_MIB : TB_SIZE_MIB);
+		putn(w, "tb-size", o->ram_private ? TB_SIZE_CLONE_MIB : TB_SIZE_MIB);
 	}
 	flush(w, "-accel");
 	put(w, NULL, o->cpu ? o->cpu : kvm ? "host" : "qemu64");
@@ -162,6 +162,11 @@ static void write_channel(struct writer *w, const struct dink_qemu_opts *o)
 		put(w, NULL, "chardev:console");
 		flush(w, "-serial");
 	}
+	/* a clone's share is plugged in here: QEMU loads no state with such a device */
+	put(w, NULL, "pcie-root-port");
+	put(w, "id", DINK_QEMU_PORT);
+	put(w, "chassis", "1");
+	flush(w, "-device");
 	write_socket(w, "channel", o->channel_fd);
 	put(w, NULL, "virtio-serial-pci");
 	put(w, "max_ports", "2");
@@ -184,11 +189,13 @@ static void write_share(struct writer *w, const struct dink_qemu_opts *o)
 {
 	if (o->share_fd < 0)
 		return;
-	write_socket(w, "share", o->share_fd);
+	write_socket(w, DINK_QEMU_SHARE, o->share_fd);
+	if (o->incoming)
+		return;
 	put(w, NULL, "vhost-user-fs-pci");
-	put(w, "chardev", "share");
+	put(w, "chardev", DINK_QEMU_SHARE);
 	put(w, "tag", o->share_tag);
-	put(w, "queue-size", "512");
+	putn(w, "queue-size", DINK_QEMU_SHARE_QUEUE);
 	flush(w, "-device");
 }
 

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { DINK_QEMU_NICS_MAX = 8, DINK_QEMU_DISKS_MAX = 16 };
+enum { DINK_QEMU_NICS_MAX = 8, DINK_QEMU_DISKS_MAX = 16, DINK_QEMU_SHARE_QUEUE = 512 };
 
 struct dink_qemu_disk {
 	/*
@@ -43,7 +43,7 @@ struct dink_qemu_opts {
 	const char *share_tag;
 	/*
 	 * Guest RAM in a file, so that it need not be copied for a checkpoint; -1 = nowhere.
-	 * Private: the file is a checkpoint's and stays as it is.
+	 * Private: the file is a checkpoint's and stays as it is, and there may be many clones.
 	 */
 	int ram_fd;
 	bool ram_private;
@@ -53,6 +53,10 @@ struct dink_qemu_opts {
 	struct dink_qemu_disk disks[DINK_QEMU_DISKS_MAX];
 	int n_disks;
 };
+
+/* Names on the command line that QMP commands need. */
+#define DINK_QEMU_PORT	"late"	/* PCI port for one device more */
+#define DINK_QEMU_SHARE "share" /* chardev to virtiofsd */
 
 /* dink_qopt_add() - ",key=value" (or "key=value" first), commas doubled; -EINVAL on control bytes
  */

@@ -184,12 +184,12 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 }
 
 @test "hostname, environment, user, folder, tmpfs, read-only root" {
-	run vmrun --rm --network none --hostname box --env A=b --user 1000:1000 --workdir /tmp \
+	run --separate-stderr vmrun --rm --network none --hostname box --env A=b --user 1000:1000 --workdir /tmp \
 		--tmpfs /scratch --read-only box:1 sh -c 'hostname; echo $A $(id -u) $PWD; touch /x; grep -c " /scratch tmpfs" /proc/mounts'
 	[ "${lines[0]}" = box ]
 	[ "${lines[1]}" = "b 1000 /tmp" ]
-	[[ "$output" == *"Read-only file system"* ]]
-	[ "${lines[-1]}" = 1 ]
+	[ "${lines[2]}" = 1 ]
+	[[ "$stderr" == *"Read-only file system"* ]]
 }
 
 @test "a disk image as a volume is a disk in the guest, in one VM at a time" {

@@ -139,7 +139,7 @@ oci() { "$T/dink-vm" --root "$T/state" "$@"; }
 	bundle sleep 1000
 	oci create -b "$T/bundle" gone </dev/null >/dev/null 2>&1 3>&- &
 	wait_for 10 pgrep -f "dink-vm --root $T/state monitor gone"
-	kill -KILL "$(pgrep -f "dink-vm.bin --guest $T/guest --root $T/state create")"
+	kill -KILL "$(pgrep -f "dink-vm.bin --guest $T/guest .*--root $T/state create")"
 	wait_for 10 eval '! pgrep -f "dink-vm --root $T/state monitor gone"'
 	oci delete --force gone
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The host's end of a guest, for tests: boots QEMU under TCG with a kernel, an initramfs made of
- *the agent and this host's crun, and an EROFS root, then drives dink-agent through its whole
- *protocol and checks what comes back.
+ * the agent and this host's crun, and an EROFS root, then drives dink-agent through its whole
+ * protocol and checks what comes back.
  *
  *	guest_host VMLINUX AGENT EROFS [SCRIPT]
  *
  * Prints TAP; figures as comments. Exit status 1 if a check failed. With SCRIPT only that is run by
- *a shell in the container, and its output shown.
+ * a shell in the container, and its output shown.
  */
 #include "provision/base/file.h"
 #include "provision/base/hash.h"

@@ -32,7 +32,7 @@ vm_prepare() {
 	# a copy: a build that goes on meanwhile takes the program away for a moment
 	cp "$ROOT_DIR/build/dink-vm" "$T/dink-vm.bin"
 	# an engine's name for a runtime carries no flags in Docker 20.10
-	printf '#!/bin/sh\nexec %s/dink-vm.bin --guest %s/guest "$@"\n' "$T" "$T" >"$T/dink-vm"
+	printf '#!/bin/sh\nexec %s/dink-vm.bin --guest %s/guest --template-dir %s/templates "$@"\n' "$T" "$T" "$T" >"$T/dink-vm"
 	chmod +x "$T/dink-vm"
 	make_root "$T/rootfs"
 }
