@@ -106,5 +106,5 @@ void dink_virtiofsd_argv(const char *program, bool rust, const char *dir, int li
 	dink_strv_addl(ret, "--rlimit-nofile=0", "-f", "-o", NULL);
 	dink_strv_addf(ret, "source=%s", dir);
 	dink_strv_addl(ret, "-o",
-		       "sandbox=chroot,cache=auto,xattr,announce_submounts,log_level=warn", NULL);
+		       "sandbox=chroot,cache=auto,xattr,killpriv_v2,announce_submounts,log_level=warn", NULL);
 }

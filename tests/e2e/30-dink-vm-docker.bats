@@ -252,6 +252,17 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 	[ -p "$T/vv/pipe" ] && [ ! -e "$T/vv/a" ]
 }
 
+@test "a write by another user takes the set-user-id bit away, also in a volume" {
+	mkdir -m 777 "$T/suid"
+	for name in small large cut; do
+		echo program >"$T/suid/$name"
+		chmod 6777 "$T/suid/$name"
+	done
+	vmrun --rm --network none --user 1000:1000 -v "$T/suid:/v" -w /v box:1 sh -ec '
+		echo x >>small; dd if=/dev/zero of=large bs=64k count=4 conv=notrunc 2>/dev/null; : >cut'
+	[ "$(stat -c %a "$T"/suid/small "$T"/suid/large "$T"/suid/cut | sort -u)" = 777 ]
+}
+
 @test "connect: a unix socket in the container through control.sock, both ways, with half-close" {
 	mkdir "$T/tools"
 	cc -std=gnu17 -D_GNU_SOURCE -static -o "$T/tools/sock" "$ROOT_DIR/tests/e2e/tools/sock.c"
