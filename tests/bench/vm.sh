@@ -10,7 +10,7 @@
 need_root
 dockerd_pid='' iperf_pid='' virtiofsd_pid='' own_links=()
 bridge=sbr0 tap=sbrt0 host_ip=172.31.245.1 peer_ip=172.31.245.200/24
-read -ra rows <<<"${ROWS:-run block exec stdio net volume memory size}"
+read -ra rows <<<"${ROWS:-run block restore exec stdio net volume memory size}"
 
 stop() {
 	[ -n "$1" ] || return 0
@@ -130,6 +130,90 @@ row_block() {
 	fi
 }
 
+# memory PID WHAT - MB of Rss or Pss of the process and all below it
+memory() {
+	local pid files=()
+	for pid in $(processes "$1"); do
+		files+=("/proc/$pid/smaps_rollup")
+	done
+	awk -v k="$2:" '$1 == k { s += $2 } END { printf "%.0f\n", s * 1024 / 1e6 }' "${files[@]}"
+}
+
+vm() { build/dink-vm --guest "$guest" --root "$bench_dir/state" "$@"; }
+
+# a container with a dockerd of its own, from the image docker-host, on a block root
+make_daemon_bundle() {
+	local erofs caps
+	# the larger of the two images that ship with dink
+	build/dink image build -q debian docker-host >/dev/null
+	erofs=$(find "${DINK_CACHE_DIR:-/var/cache/dink}/images" -name root.erofs -printf '%s %p\n' |
+		sort -n | tail -n 1 | cut -d' ' -f2-)
+	# within its own kernel it may do what it likes
+	caps=$(for n in $(seq 0 40); do capsh "--decode=$(printf '%x' $((1 << n)))"; done |
+		sed 's/.*=\(.*\)/"\U\1"/' | paste -sd,)
+	mkdir "$bench_dir/daemon"
+	vm spec --bundle "$bench_dir/daemon"
+	jq --arg erofs "$erofs" --argjson caps "[$caps]" \
+		'.process.terminal = false
+		 | .process.args = ["/usr/local/sbin/layer-init", "dockerd"]
+		 | .process.env = ["PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"]
+		 | .process.capabilities |= with_entries(.value = $caps)
+		 | .process.rlimits = [] | .root.readonly = false
+		 | .linux.maskedPaths = [] | .linux.readonlyPaths = []
+		 | .linux.namespaces |= (map(select(.type != "cgroup")) + [{type: "cgroup"}])
+		 | .mounts |= map(select(.destination != "/sys/fs/cgroup"))
+		 | .mounts += [{destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw"]},
+			{destination: "/run", type: "tmpfs", source: "tmpfs"},
+			{destination: "/var/lib/docker", type: "tmpfs", source: "tmpfs"},
+			{destination: "/.dink-root", type: "bind", source: $erofs, options: ["rbind", "ro"]}]' \
+		<"$bench_dir/daemon/config.json" >"$bench_dir/config.json"
+	mv "$bench_dir/config.json" "$bench_dir/daemon/config.json"
+}
+
+# answers ID - until _ping does; by control.sock, as dink reaches daemons in guests
+answers() {
+	(cd "$bench_dir/state/$1" && wait_for 60 pings)
+}
+pings() {
+	printf 'GET /_ping HTTP/1.0\r\n\r\n' | "$bench_dir/sock" call control.sock /var/run/docker.sock |
+		grep -q '^OK'
+}
+
+cold() {
+	vm --memory 1G --template-dir none --ram-dir /dev/shm create --bundle "$bench_dir/daemon" cold
+	vm start cold
+	answers cold
+}
+restore() {
+	vm --memory 1G restore --detach --image-path "$bench_dir/image" --bundle "$bench_dir/daemon" "$1"
+	answers "$1"
+}
+
+row_restore() {
+	local colds=() warms=() i pids=()
+	cc -std=gnu17 -D_GNU_SOURCE -o "$bench_dir/sock" tests/e2e/tools/sock.c
+	make_daemon_bundle
+	for ((i = 0; i < 3; i++)); do
+		clock cold && colds+=("$wall")
+		[ $i -eq 2 ] || vm delete --force cold
+	done
+	vm checkpoint --image-path "$bench_dir/image" cold
+	vm delete --force cold
+	for ((i = 0; i < 7; i++)); do
+		clock restore warm && warms+=("$wall")
+		vm delete --force warm
+	done
+	row "cold start of a dockerd in a guest until _ping" "$(printf '%s\n' "${colds[@]}" | median)"
+	against "restore of it from a checkpoint until _ping" "$(printf '%s\n' "${warms[@]}" | median)" \
+		"$(printf '%s\n' "${colds[@]}" | median)" 0.0334
+	for i in 1 2 3; do
+		restore "clone$i" >/dev/null
+		pids+=("$(vm state "clone$i" | jq .pid)")
+	done
+	row "PSS of each of three clones" "$(for i in 0 1 2; do memory "${pids[i]}" Pss; done | median)" 64 MB
+	for i in 1 2 3; do vm delete --force "clone$i"; done
+}
+
 exec_vm() { docker exec "$vm" true; }
 exec_runc() { docker exec "$runc" true; }
 
@@ -236,21 +320,15 @@ row_volume() {
 
 volume_median() { awk -v w="$1" -v k="$2" '$1 == w && $2 == k { print $3 + 0 }' "$bench_dir/volume" | median; }
 
-# resident ID WHAT - MB of Rss or Pss of all of a container's processes on the host
-resident() {
-	local pid files=()
-	for pid in $(processes "$(docker inspect -f '{{.State.Pid}}' "$1")"); do
-		files+=("/proc/$pid/smaps_rollup")
-	done
-	awk -v k="$2:" '$1 == k { s += $2 } END { printf "%.0f", s * 1024 / 1e6 }' "${files[@]}"
-}
 
 row_memory() {
 	start dink-vm --network none
+	local monitor
+	monitor=$(docker inspect -f '{{.State.Pid}}' "$id")
 	sleep 2
-	row "resident memory, idle 512 MiB container, sum of RSS" "$(resident "$id" Rss)" 160 MB
-	row "  sum of PSS" "$(resident "$id" Pss)" "" MB
-	for pid in $(processes "$(docker inspect -f '{{.State.Pid}}' "$id")"); do
+	row "resident memory, idle 512 MiB container, sum of RSS" "$(memory "$monitor" Rss)" 160 MB
+	row "  sum of PSS" "$(memory "$monitor" Pss)" "" MB
+	for pid in $(processes "$monitor"); do
 		row "    $(cat "/proc/$pid/comm")" \
 			"$(awk '$1 == "Rss:" { printf "%.1f", $2 * 1024 / 1e6 }' "/proc/$pid/smaps_rollup")" "" MB
 	done
