@@ -193,9 +193,9 @@ row_restore() {
 	local colds=() warms=() i pids=()
 	cc -std=gnu17 -D_GNU_SOURCE -o "$bench_dir/sock" tests/e2e/tools/sock.c
 	make_daemon_bundle
-	for ((i = 0; i < 3; i++)); do
+	for ((i = 0; i < 7; i++)); do
 		clock cold && colds+=("$wall")
-		[ $i -eq 2 ] || vm delete --force cold
+		[ $i -eq 6 ] || vm delete --force cold
 	done
 	vm checkpoint --image-path "$bench_dir/image" cold
 	vm delete --force cold
@@ -236,7 +236,7 @@ out_runc() { out_of "$runc"; }
 row_stdio() {
 	local way
 	for way in in out; do
-		if pair_of 5 ${way}_vm ${way}_runc; then
+		if pair_of 7 ${way}_vm ${way}_runc; then
 			against "std$way, 256 MiB through docker exec, against runc's" "$ours" "$peer" 4
 		else
 			fail "std$way, 256 MiB through docker exec"
@@ -264,7 +264,7 @@ row_net() {
 	ip link set $tap up
 	peer_archive net "$peer_net_init" "$iperf"
 	start dink-vm
-	for ((i = 0; i < 5; i++)); do
+	for ((i = 0; i < 7; i++)); do
 		clock net_vm && as+=("$(mbits <"$bench_dir/out")")
 		clock net_peer && bs+=("$(mbits <"$bench_dir/out")")
 	done
@@ -301,7 +301,7 @@ row_volume() {
 	mkdir "$bench_dir/vol"
 	printf '%s\n' "$volume_script" >"$bench_dir/vol/volume.sh"
 	peer_archive volume "$peer_volume_init"
-	for ((i = 0; i < 10; i++)); do
+	for ((i = 0; i < 14; i++)); do
 		head -c 268435456 /dev/urandom >"$bench_dir/vol/read.$i"
 		if [ $((i % 2)) -eq 0 ]; then
 			clock volume_vm $i && sed 's/^/vm /' "$bench_dir/out" >>"$bench_dir/volume"
