@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Disk image files: what is in one, making one. No loop device, no mount and no root: mkfs works
- * on the file. A file appears under its name only when it is whole.
+ * on the file.
  */
 #include "loopdev/loopdev.h"
+
+#include "loopdev/whole.h"
 
 #include "provision/base/file.h"
 #include "provision/base/macro.h"
@@ -153,80 +155,6 @@ static int check_make(const struct dink_disk_make *m, struct dink_err *err)
 	return 0;
 }
 
-/* "btrfs filesystem 'store'", "dos partition table" */
-static char *describe_probe(const struct dink_disk_probe *p)
-{
-	_cleanup_str_ struct dink_str s = {};
-
-	if (p->type)
-		dink_str_addf(&s, "%s %s", p->type, p->usage ? p->usage : "signature");
-	if (p->label)
-		dink_str_addf(&s, " '%s'", p->label);
-	if (p->partition_table)
-		dink_str_addf(&s, "%s%s partition table", s.len ? " and a " : "",
-			      p->partition_table);
-	if (p->ambiguous)
-		dink_str_add(&s, " and other signatures");
-	if (!s.len)
-		dink_str_add(&s, "data that libblkid does not know");
-	return dink_str_take(&s);
-}
-
-/* What stands at path may be replaced? 1 it exists and may, 0 nothing there. */
-static int check_target(const char *path, bool force, struct dink_err *err)
-{
-	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
-	struct dink_loop_id loop;
-	struct stat st;
-
-	if (lstat(path, &st) < 0) {
-		if (errno == ENOENT)
-			return 0;
-		return dink_err_set(err, DINK_E_HOST, errno, "stat %s", path);
-	}
-	if (!S_ISREG(st.st_mode))
-		return dink_err_set(err, DINK_E_BUSY, 0, "%s is no regular file", path);
-	if (dink_loop_find(path, &loop, 1) > 0) {
-		dink_err_set(err, DINK_E_BUSY, 0, "%s is in use: %s", path, loop.path);
-		return dink_err_hint(err, "losetup --list %s", loop.path);
-	}
-	int r = dink_disk_probe(path, &p, err);
-	if (r < 0)
-		return r;
-	bool empty = !p.type && !p.partition_table && p.allocated_bytes == 0;
-	if (!empty && !force) {
-		_cleanup_free_ char *what = describe_probe(&p);
-		dink_err_set(err, DINK_E_BUSY, 0, "%s holds a %s", path, what);
-		return dink_err_hint(err, "--force overwrites it");
-	}
-	return 1;
-}
-
-/*
- * PATH.partial, locked: whoever holds the lock makes the file. A leftover of a crash is taken
- * over. The inode is checked after locking, for it may have been renamed to PATH meanwhile.
- */
-static int open_partial(const char *partial, int *ret_fd, struct dink_err *err)
-{
-	for (int i = 0; i < 16; i++) {
-		_cleanup_close_ int fd =
-			open(partial, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		struct stat mine, there;
-		if (fd < 0)
-			return dink_err_set(err, DINK_E_HOST, errno, "create %s", partial);
-		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-			return dink_err_set(err, DINK_E_BUSY, errno, "%s is being made", partial);
-		if (fstat(fd, &mine) < 0)
-			return dink_err_set(err, DINK_E_HOST, errno, "stat %s", partial);
-		if (stat(partial, &there) == 0 && there.st_dev == mine.st_dev &&
-		    there.st_ino == mine.st_ino) {
-			*ret_fd = TAKE_FD(fd);
-			return 0;
-		}
-	}
-	return dink_err_set(err, DINK_E_BUSY, EBUSY, "%s is being made by others", partial);
-}
-
 static int run_mkfs(const char *path, const struct dink_disk_make *m, struct dink_err *err)
 {
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
@@ -249,44 +177,22 @@ static int run_mkfs(const char *path, const struct dink_disk_make *m, struct din
 	return r;
 }
 
-static int fill_partial(int fd, const char *partial, const struct dink_disk_make *m,
-			struct dink_err *err)
+static int fill(const struct dink_whole *w, const struct dink_disk_make *m, struct dink_err *err)
 {
-	/* to nothing first, so that no block of a leftover shows through */
-	if (ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)m->size_bytes) < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "set the size of %s", partial);
-	int r = run_mkfs(partial, m, err);
-	if (r < 0)
-		return r;
-	if (fsync(fd) < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "write %s", partial);
-	return 0;
+	if (ftruncate(w->fd, (off_t)m->size_bytes) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "set the size of %s", w->partial);
+	return run_mkfs(w->partial, m, err);
 }
 
 int dink_disk_create(const char *path, const struct dink_disk_make *make, struct dink_err *err)
 {
-	_cleanup_free_ char *partial = xasprintf("%s.partial", path);
-	_cleanup_close_ int fd = -1;
+	_cleanup_(dink_whole_clear) struct dink_whole w = {};
 
 	int r = check_make(make, err);
+	if (r == 0)
+		r = dink_whole_begin(&w, path, make->force, err);
 	if (r < 0)
 		return r;
-	int exists = check_target(path, make->force, err);
-	if (exists < 0)
-		return exists;
-	r = open_partial(partial, &fd, err);
-	if (r < 0)
-		return r;
-	r = fill_partial(fd, partial, make, err);
-	/* a file that appeared meanwhile is not ours to replace */
-	if (r == 0 &&
-	    renameat2(AT_FDCWD, partial, AT_FDCWD, path, exists ? 0 : RENAME_NOREPLACE) < 0)
-		r = dink_err_set(err, errno == EEXIST ? DINK_E_BUSY : DINK_E_HOST, errno,
-				 "rename %s to %s", partial, path);
-	if (r < 0) {
-		if (unlink(partial) < 0 && errno != ENOENT)
-			return dink_err_push(err, "%s could not be removed", partial);
-		return dink_err_push(err, "making the disk %s", path);
-	}
-	return 0;
+	r = dink_whole_end(&w, fill(&w, make, err), err);
+	return r < 0 ? dink_err_push(err, "making the disk %s", path) : 0;
 }

@@ -43,6 +43,26 @@ int dink_disk_create(const char *path, const struct dink_disk_make *make,
 		     struct dink_err *err) _must_check_;
 
 /*
+ * dink_disk_clone() - the image from as a new image to: shared blocks where the file system has
+ * them, else a copy of what is data. A btrfs or ext4 gets a UUID of its own, so that both can be
+ * mounted at once. DINK_E_BUSY if from has a writer, or if something is at to (unless force).
+ */
+int dink_disk_clone(const char *from, const char *to, bool force,
+		    const struct dink_progress *progress, struct dink_err *err) _must_check_;
+
+/*
+ * dink_disk_check() - the filesystem's own checker, which changes nothing
+ * DINK_E_STATE with its words if it finds faults; DINK_E_BUSY if the image has a writer
+ */
+int dink_disk_check(const char *path, struct dink_err *err) _must_check_;
+
+/*
+ * dink_disk_remove() - an image that nothing uses
+ * @force: also a file that carries no filesystem
+ */
+int dink_disk_remove(const char *path, bool force, struct dink_err *err) _must_check_;
+
+/*
  * dink_disk_mount_options() - what to mount such a disk with ("noatime,compress=zstd:1"), on the
  * host or in a guest. NULL if the filesystem has no such compression; static storage.
  */

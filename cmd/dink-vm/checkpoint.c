@@ -63,7 +63,7 @@ static int save_ram(const struct saving *s, int number, struct dink_err *err)
 	if (from < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "open the guest's memory");
 	int r = make_file(s, "ram", &to, err);
-	return r < 0 ? r : dink_clone_fd(from, to, "the guest's memory", err);
+	return r < 0 ? r : dink_clone_fd(from, to, "the guest's memory", NULL, err);
 }
 
 static int save_disks(const struct saving *s, struct json_object *disks, struct dink_err *err)
@@ -81,7 +81,7 @@ static int save_disks(const struct saving *s, struct json_object *disks, struct 
 			return dink_err_set(err, DINK_E_HOST, errno, "open the disk %s", source);
 		int r = make_file(s, file, &to, err);
 		if (r == 0)
-			r = dink_clone_fd(from, to, source, err);
+			r = dink_clone_fd(from, to, source, NULL, err);
 		if (r < 0)
 			return r;
 	}

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dink disk create, dink disk show: disk images by hand, as `up` makes them from a scenario. */
+/* dink disk: disk images by hand, as `up` makes them from a scenario. */
 #include "cmd/dink/cmd.h"
 
 #include "loopdev/loopdev.h"
+#include "loopdev/whole.h"
+#include "provision/base/dirs.h"
+#include "provision/base/file.h"
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
+#include "provision/step/instance.h"
+
+#include <dirent.h>
 
 struct create_opts {
 	uint64_t size_bytes;
@@ -117,6 +123,120 @@ static int run_disk_show(struct dink_args *args, struct dink_err *err)
 	return show(args->v[0], args->json, err);
 }
 
+/* --- list --- */
+
+static bool has_writer(const char *path)
+{
+	_cleanup_(dink_err_clear) struct dink_err why = {};
+	_cleanup_close_ int lease = -1;
+
+	return dink_disk_lease(path, false, &lease, &why) < 0 && why.code == DINK_E_BUSY;
+}
+
+static int add_disk(struct json_object *all, const char *instance, const char *dir,
+		    const char *name, struct dink_err *err)
+{
+	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
+	_cleanup_free_ char *disk = xstrndup(name, strlen(name) - strlen(".img"));
+	int r = dink_disk_probe(path, &p, err);
+
+	if (r < 0)
+		return r;
+	struct json_object *o = disk_to_json(path, &p);
+	dink_json_set_str(o, "instance", instance);
+	dink_json_set_str(o, "disk", disk);
+	dink_json_set_bool(o, "in_use", has_writer(path));
+	json_object_array_add(all, o);
+	return 0;
+}
+
+static int add_instance(struct json_object *all, const char *instance, struct dink_err *err)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/instances/%s/disks", dink_state_dir(), instance);
+	_cleanup_closedir_ DIR *d = opendir(dir);
+	struct dirent *e;
+	int r = 0;
+
+	while (r == 0 && d && (e = readdir(d))) {
+		size_t n = strlen(e->d_name);
+
+		if (n > 4 && STREQ(e->d_name + n - 4, ".img"))
+			r = add_disk(all, instance, dir, e->d_name, err);
+	}
+	return r;
+}
+
+static void print_line(struct json_object *o)
+{
+	_cleanup_free_ char *size =
+		dink_format_size((uint64_t)dink_json_int_or(o, "size_bytes", 0));
+	_cleanup_free_ char *used =
+		dink_format_size((uint64_t)dink_json_int_or(o, "allocated_bytes", 0));
+	_cleanup_free_ char *name = xasprintf("%s/%s", dink_json_str_or(o, "instance", ""),
+					      dink_json_str_or(o, "disk", ""));
+
+	printf("%-30s %-6s %10s %10s  %-6s %s\n", name, dink_json_str_or(o, "type", "-"), size,
+	       used, dink_json_bool_or(o, "in_use", false) ? "in use" : "free",
+	       dink_json_str_or(o, "path", ""));
+}
+
+static int run_disk_list(struct dink_args *args, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *all = json_object_new_array();
+	_cleanup_strv_ struct dink_strv names = {};
+	int r = dink_instance_list(&names, err);
+
+	for (size_t i = 0; r == 0 && i < names.n; i++)
+		r = add_instance(all, names.v[i], err);
+	if (r < 0)
+		return r;
+	if (args->json) {
+		cmd_print_json(TAKE_PTR(all));
+		return 0;
+	}
+	if (json_object_array_length(all) > 0)
+		printf("%-30s %-6s %10s %10s  %-6s %s\n", "DISK", "TYPE", "SIZE", "ON HOST",
+		       "STATE", "FILE");
+	for (size_t i = 0; i < json_object_array_length(all); i++)
+		print_line(json_object_array_get_idx(all, i));
+	return 0;
+}
+
+/* --- clone, check, rm --- */
+
+struct force_opts {
+	bool force;
+};
+
+static int run_disk_clone(struct dink_args *args, struct dink_err *err)
+{
+	const struct force_opts *o = args->opts;
+
+	dink_catch_interrupts();
+	int r = dink_disk_clone(args->v[0], args->v[1], o->force, &args->progress, err);
+	return r < 0 ? r : show(args->v[1], args->json, err);
+}
+
+static int run_disk_check(struct dink_args *args, struct dink_err *err)
+{
+	dink_catch_interrupts();
+	int r = dink_disk_check(args->v[0], err);
+	if (r == 0 && !args->quiet)
+		printf("%s: no faults\n", args->v[0]);
+	return r;
+}
+
+static int run_disk_rm(struct dink_args *args, struct dink_err *err)
+{
+	const struct force_opts *o = args->opts;
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < args->n; i++)
+		r = dink_disk_remove(args->v[i], o->force, err);
+	return r;
+}
+
 const struct dink_command cmd_disk_create = {
 	.name = "disk create",
 	.operands = "FILE",
@@ -142,4 +262,69 @@ const struct dink_command cmd_disk_show = {
 	.has_json = true,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_show,
+};
+
+const struct dink_command cmd_disk_list = {
+	.name = "disk list",
+	.summary = "the disks of all instances, and which are in use",
+	.examples = "  dink disk list --json\n",
+	.max_args = 0,
+	.has_json = true,
+	.run = run_disk_list,
+};
+
+static const struct dink_opt clone_opts[] = {
+	{.short_name = 'f',
+	 .long_name = "force",
+	 .kind = DINK_OPT_FLAG,
+	 .offset = offsetof(struct force_opts, force),
+	 .help = "overwrite what the new file holds"},
+	{},
+};
+
+const struct dink_command cmd_disk_clone = {
+	.name = "disk clone",
+	.operands = "FILE NEW",
+	.summary = "a copy of an image with a UUID of its own; blocks are shared where they can be",
+	.examples = "  dink disk clone store.img store-2.img\n",
+	.opts = clone_opts,
+	.opts_size = sizeof(struct force_opts),
+	.min_args = 2,
+	.max_args = 2,
+	.has_json = true,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_clone,
+};
+
+const struct dink_command cmd_disk_check = {
+	.name = "disk check",
+	.operands = "FILE",
+	.summary = "look for faults in an image's filesystem; changes nothing",
+	.examples = "  dink disk check store.img\n",
+	.min_args = 1,
+	.max_args = 1,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_check,
+};
+
+static const struct dink_opt rm_opts[] = {
+	{.short_name = 'f',
+	 .long_name = "force",
+	 .kind = DINK_OPT_FLAG,
+	 .offset = offsetof(struct force_opts, force),
+	 .help = "also a file that holds no filesystem"},
+	{},
+};
+
+const struct dink_command cmd_disk_rm = {
+	.name = "disk rm",
+	.operands = "FILE...",
+	.summary = "remove images that nothing uses",
+	.examples = "  dink disk rm store-2.img\n",
+	.opts = rm_opts,
+	.opts_size = sizeof(struct force_opts),
+	.min_args = 1,
+	.max_args = -1,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_rm,
 };

@@ -2,6 +2,7 @@
 #include "provision/base/clone.h"
 
 #include "provision/base/mem.h"
+#include "provision/base/proc.h"
 
 #include <linux/fs.h>
 #include <stdlib.h>
@@ -11,8 +12,13 @@
 
 enum { CHUNK = 1 << 20 };
 
+struct copied {
+	const struct dink_progress *progress;
+	uint64_t done, total;
+};
+
 /* copy_extent() - [from, to) by copy_file_range, or through memory where the two cannot */
-static int copy_extent(int in, int out, off_t from, off_t to)
+static int copy_extent(int in, int out, off_t from, off_t to, struct copied *c)
 {
 	_cleanup_free_ char *buf = NULL;
 
@@ -33,12 +39,18 @@ static int copy_extent(int in, int out, off_t from, off_t to)
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		from += n;
+		c->done += (uint64_t)n;
+		dink_progress(c->progress, "copying", c->done, c->total);
+		if (dink_interrupted())
+			return -EINTR;
 	}
 	return 0;
 }
 
-int dink_clone_fd(int in, int out, const char *what, struct dink_err *err)
+int dink_clone_fd(int in, int out, const char *what, const struct dink_progress *progress,
+		  struct dink_err *err)
 {
+	struct copied c = {.progress = progress};
 	struct stat st;
 	off_t from = 0, to = 0;
 	int r = 0;
@@ -47,12 +59,15 @@ int dink_clone_fd(int in, int out, const char *what, struct dink_err *err)
 		return 0;
 	if (fstat(in, &st) < 0 || ftruncate(out, st.st_size) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "copy %s", what);
+	c.total = (uint64_t)st.st_blocks * 512;
 	while (r == 0 && to < st.st_size) {
 		from = lseek(in, to, SEEK_DATA);
 		if (from < 0 && errno == ENXIO)
 			break; /* a hole to the end */
 		to = from < 0 ? -1 : lseek(in, from, SEEK_HOLE);
-		r = from < 0 || to < 0 ? -errno : copy_extent(in, out, from, to);
+		r = from < 0 || to < 0 ? -errno : copy_extent(in, out, from, to, &c);
 	}
-	return r < 0 ? dink_err_set(err, DINK_E_HOST, -r, "copy %s", what) : 0;
+	if (r == 0)
+		return 0;
+	return dink_err_set(err, r == -EINTR ? DINK_E_INTR : DINK_E_HOST, -r, "copy %s", what);
 }

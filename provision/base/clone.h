@@ -3,9 +3,12 @@
 #pragma once
 
 #include "provision/base/err.h"
+#include "provision/base/progress.h"
 
 /*
  * dink_clone_fd() - all of in to the empty file out (both regular files, positions do not matter)
  * @what: names it in errors
+ * @progress: may be NULL; bytes of data. DINK_E_INTR at a signal that is caught (proc.h)
  */
-int dink_clone_fd(int in, int out, const char *what, struct dink_err *err) _must_check_;
+int dink_clone_fd(int in, int out, const char *what, const struct dink_progress *progress,
+		  struct dink_err *err) _must_check_;

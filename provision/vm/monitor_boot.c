@@ -282,7 +282,7 @@ static int open_copy(struct monitor *m, const char *path, struct dink_err *err)
 
 	if (from < 0 || fd < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "copy the disk %s", path);
-	int r = dink_clone_fd(from, fd, path, err);
+	int r = dink_clone_fd(from, fd, path, NULL, err);
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
@@ -456,7 +456,7 @@ static int load_template(struct monitor *m, struct dink_err *err)
 		m->ram_fd = memfd_create("dink-vm-ram", MFD_CLOEXEC);
 	if (m->ram_fd < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "make the guest's memory");
-	return dink_clone_fd(from, m->ram_fd, "the template's memory", err);
+	return dink_clone_fd(from, m->ram_fd, "the template's memory", NULL, err);
 }
 
 /* A template that went meanwhile, or for which there is no room, costs nothing but time. */

@@ -113,3 +113,138 @@ need_root() {
 	[[ $said == *"in use: $loop"* ]]
 	[[ $output == *"attached    $loop"* ]]
 }
+
+# on_btrfs - a reflink filesystem of 1 GiB at ./reflink
+on_btrfs() {
+	truncate -s 1G fs.img
+	mkfs.btrfs -q fs.img >/dev/null
+	mkdir reflink
+	mount -o loop fs.img reflink
+}
+
+@test "a clone has the data, a UUID of its own, and both can be mounted at once" {
+	need_root
+	for type in btrfs ext4; do
+		"$dink" disk create -s 256MiB -t $type -L store a.$type
+		mkdir -p one two
+		mount -o loop a.$type one
+		echo kept >one/file
+		umount one
+		run -0 --separate-stderr "$dink" disk clone a.$type b.$type --json
+		[ "$(jq -r .label <<<"$output")" = store ]
+		[ "$(blkid -p -o value -s UUID a.$type)" != "$(blkid -p -o value -s UUID b.$type)" ]
+		mount -o loop a.$type one
+		mount -o loop b.$type two
+		read=$(cat one/file two/file)
+		umount one two
+		[ "$read" = $'kept\nkept' ]
+		"$dink" disk check a.$type
+		"$dink" disk check b.$type
+	done
+}
+
+@test "a clone shares blocks where the filesystem can, and stays sparse where it cannot" {
+	need_root
+	"$dink" disk create -s 1GiB a.img
+	"$dink" disk clone a.img b.img
+	[ "$(stat -c %s b.img)" -eq 1073741824 ]
+	[ "$(stat -c %b b.img)" -le $(($(stat -c %b a.img) + 64)) ]
+	on_btrfs
+	"$dink" disk create -s 256MiB reflink/a.img
+	"$dink" disk clone reflink/a.img reflink/b.img
+	shared=$(filefrag -v reflink/b.img | grep -c shared)
+	umount reflink
+	[ "$shared" -ge 1 ]
+}
+
+@test "an image in use is neither cloned, checked nor removed; one read by others is cloned" {
+	need_root
+	"$dink" disk create -s 64MiB -t ext4 a.img
+	loop=$(losetup --find --show a.img)
+	for command in "clone a.img b.img" "check a.img" "rm a.img"; do
+		# shellcheck disable=SC2086 # words
+		run -6 --separate-stderr "$dink" disk $command
+		[[ $stderr == *"a.img is in use"* ]]
+	done
+	losetup --detach "$loop"
+	loop=$(losetup --read-only --find --show a.img)
+	run "$dink" disk clone a.img b.img
+	losetup --detach "$loop"
+	[ "$status" -eq 0 ]
+	[ -e a.img ]
+}
+
+@test "clone keeps what is there, and leaves nothing of a failure" {
+	"$dink" disk create -s 256MiB a.img
+	"$dink" disk create -s 64MiB -t ext4 b.img
+	before=$(sha256sum b.img)
+	run -6 --separate-stderr "$dink" disk clone a.img b.img
+	[[ $stderr == *"b.img holds a ext4 filesystem"*"--force"* ]]
+	[ "$(sha256sum b.img)" = "$before" ]
+	run -0 "$dink" disk clone --force a.img b.img
+	[ "$(blkid -p -o value -s TYPE b.img)" = btrfs ]
+	run -4 --separate-stderr "$dink" disk clone missing.img c.img
+	[ ! -e c.img ]
+	[ ! -e c.img.partial ]
+	# cut off behind its superblock
+	truncate -s 70K a.img
+	run --separate-stderr "$dink" disk clone a.img c.img
+	[ "$status" -ne 0 ]
+	[ ! -e c.img ]
+	[ ! -e c.img.partial ]
+}
+
+@test "a full disk leaves no half clone" {
+	need_root
+	"$dink" disk create -s 256MiB a.img
+	mkdir small
+	mount -t tmpfs -o size=1m none small
+	run "$dink" disk clone a.img small/b.img
+	left=$(ls -A small)
+	umount small
+	[ "$status" -ne 0 ]
+	[ -z "$left" ]
+}
+
+@test "check finds damage, and changes nothing" {
+	"$dink" disk create -s 256MiB a.img
+	run -0 "$dink" disk check a.img
+	# all but its superblock
+	dd if=/dev/urandom of=a.img bs=1M count=40 seek=1 conv=notrunc status=none
+	before=$(sha256sum a.img)
+	run -7 --separate-stderr "$dink" disk check a.img
+	[[ $stderr == *"the btrfs in a.img has faults"* ]]
+	[ "$(sha256sum a.img)" = "$before" ]
+	truncate -s 1M none.img
+	run -2 --separate-stderr "$dink" disk check none.img
+	[[ $stderr == *"btrfs and ext4 can be checked"* ]]
+}
+
+@test "rm removes images, and other files only when forced" {
+	"$dink" disk create -s 64MiB -t ext4 a.img
+	"$dink" disk rm a.img
+	[ ! -e a.img ]
+	echo thesis >thesis
+	run -6 --separate-stderr "$dink" disk rm thesis
+	[[ $stderr == *"holds no filesystem"* ]]
+	[ -e thesis ]
+	"$dink" disk rm --force thesis
+	[ ! -e thesis ]
+	mkdir folder
+	run "$dink" disk rm --force folder
+	[ "$status" -ne 0 ]
+	[ -d folder ]
+}
+
+@test "list names the disks of instances" {
+	export DINK_STATE_DIR=$PWD/state
+	mkdir -p state/instances/net/disks
+	: >state/instances/net/journal
+	run -0 "$dink" disk list --json
+	[ "$(jq length <<<"$output")" -eq 0 ]
+	"$dink" disk create -s 64MiB -t ext4 state/instances/net/disks/store.img
+	run -0 "$dink" disk list --json
+	[ "$(jq -r '.[0] | .instance, .disk, .type, .in_use' <<<"$output" | paste -sd' ')" = "net store ext4 false" ]
+	run -0 "$dink" disk list
+	[[ ${lines[1]} == "net/store "*ext4*free* ]]
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images from images: a clone is the same data under another identity. */
+#include "loopdev/loopdev.h"
+
+#include "loopdev/whole.h"
+#include "provision/base/clone.h"
+#include "provision/base/file.h"
+#include "provision/base/proc.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static int run(struct dink_cmd *cmd, const char *package, struct dink_err *err)
+{
+	int r = dink_cmd_run(cmd, err);
+
+	return r == -ENOENT ? dink_err_hint(err, "apt-get install %s", package) : r;
+}
+
+/* metadata_uuid: one write, where a new fsid proper would rewrite every block of metadata */
+static int renew_btrfs(const char *path, struct dink_err *err)
+{
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+
+	dink_cmd_argv(&cmd, "btrfstune", "-f", "-m", path, NULL);
+	return run(&cmd, "btrfs-progs", err);
+}
+
+static int renew_ext4(const char *path, struct dink_err *err)
+{
+	_cleanup_cmd_ struct dink_cmd check = DINK_CMD_INIT, tune = DINK_CMD_INIT;
+
+	/* replays the journal of one that was not unmounted, which tune2fs wants */
+	dink_cmd_argv(&check, "e2fsck", "-f", "-p", path, NULL);
+	check.ok_to_fail = true;
+	int r = run(&check, "e2fsprogs", err);
+	if (r < 0)
+		return r;
+	/* 1: it mended something */
+	if (check.status > 1) {
+		dink_err_set(err, DINK_E_STATE, 0, "its ext4 has faults");
+		dink_err_detail(err, check.output);
+		return dink_err_hint(err, "dink disk check");
+	}
+	dink_cmd_argv(&tune, "tune2fs", "-U", "random", path, NULL);
+	return run(&tune, "e2fsprogs", err);
+}
+
+static int renew(const char *path, const char *type, struct dink_err *err)
+{
+	if (type && STREQ(type, "btrfs"))
+		return renew_btrfs(path, err);
+	if (type && STREQ(type, "ext4"))
+		return renew_ext4(path, err);
+	/* a read-only format's UUID keeps nobody from mounting it twice */
+	return 0;
+}
+
+static int check_source(int fd, const char *path, struct dink_err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "stat %s", path);
+	return S_ISREG(st.st_mode) ? 0 : dink_err_set(err, DINK_E_USAGE, 0, "%s is no file", path);
+}
+
+int dink_disk_clone(const char *from, const char *to, bool force,
+		    const struct dink_progress *progress, struct dink_err *err)
+{
+	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
+	_cleanup_(dink_whole_clear) struct dink_whole w = {};
+	_cleanup_close_ int in = -1;
+	int r = dink_disk_lease(from, false, &in, err);
+
+	if (r == 0)
+		r = check_source(in, from, err);
+	if (r == 0)
+		r = dink_disk_probe(from, &p, err);
+	if (r == 0 && !p.type) {
+		dink_err_set(err, DINK_E_USAGE, 0, "%s holds nothing that libblkid knows", from);
+		return dink_err_hint(err, "cp --sparse=always copies any file");
+	}
+	if (r == 0)
+		r = dink_whole_begin(&w, to, force, err);
+	if (r < 0)
+		return r;
+	r = dink_clone_fd(in, w.fd, from, progress, err);
+	if (r == 0)
+		r = renew(w.partial, p.type, err);
+	r = dink_whole_end(&w, r, err);
+	return r < 0 ? dink_err_push(err, "cloning %s", from) : 0;
+}
+
+int dink_disk_check(const char *path, struct dink_err *err)
+{
+	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+	_cleanup_close_ int lease = -1;
+	int r = dink_disk_lease(path, false, &lease, err);
+
+	if (r == 0)
+		r = dink_disk_probe(path, &p, err);
+	if (r < 0)
+		return r;
+	cmd.ok_to_fail = true;
+	if (p.type && STREQ(p.type, "btrfs")) {
+		dink_cmd_argv(&cmd, "btrfs", "check", "--readonly", path, NULL);
+		r = run(&cmd, "btrfs-progs", err);
+	} else if (p.type && STREQ(p.type, "ext4")) {
+		dink_cmd_argv(&cmd, "e2fsck", "-f", "-n", path, NULL);
+		r = run(&cmd, "e2fsprogs", err);
+	} else {
+		dink_err_set(err, DINK_E_USAGE, 0, "%s holds %s", path,
+			     p.type ? p.type : "nothing that libblkid knows");
+		return dink_err_hint(err, "btrfs and ext4 can be checked");
+	}
+	if (r < 0 || cmd.status == 0)
+		return r;
+	dink_err_set(err, DINK_E_STATE, 0, "the %s in %s has faults", p.type, path);
+	dink_err_detail(err, cmd.output_len ? cmd.output : cmd.errtail);
+	return -EUCLEAN;
+}
+
+int dink_disk_remove(const char *path, bool force, struct dink_err *err)
+{
+	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
+	_cleanup_close_ int lease = -1;
+	int r = dink_disk_lease(path, true, &lease, err);
+
+	if (r == 0)
+		r = check_source(lease, path, err);
+	if (r == 0)
+		r = dink_disk_probe(path, &p, err);
+	if (r < 0)
+		return r;
+	if (!p.type && !force) {
+		dink_err_set(err, DINK_E_BUSY, 0, "%s holds no filesystem", path);
+		return dink_err_hint(err, "--force removes it all the same");
+	}
+	return unlink(path) < 0 ? dink_err_set(err, DINK_E_HOST, errno, "remove %s", path) : 0;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loopdev/whole.h"
+
+#include "loopdev/loopdev.h"
+#include "provision/base/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+/* "btrfs filesystem 'store'", "dos partition table" */
+static char *describe_probe(const struct dink_disk_probe *p)
+{
+	_cleanup_str_ struct dink_str s = {};
+
+	if (p->type)
+		dink_str_addf(&s, "%s %s", p->type, p->usage ? p->usage : "signature");
+	if (p->label)
+		dink_str_addf(&s, " '%s'", p->label);
+	if (p->partition_table)
+		dink_str_addf(&s, "%s%s partition table", s.len ? " and a " : "",
+			      p->partition_table);
+	if (p->ambiguous)
+		dink_str_add(&s, " and other signatures");
+	if (!s.len)
+		dink_str_add(&s, "data that libblkid does not know");
+	return dink_str_take(&s);
+}
+
+/* What stands at path may be replaced? 1 it exists and may, 0 nothing there. */
+static int check_target(const char *path, bool force, struct dink_err *err)
+{
+	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
+	struct dink_loop_id loop;
+	struct stat st;
+
+	if (lstat(path, &st) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		return dink_err_set(err, DINK_E_HOST, errno, "stat %s", path);
+	}
+	if (!S_ISREG(st.st_mode))
+		return dink_err_set(err, DINK_E_BUSY, 0, "%s is no regular file", path);
+	if (dink_loop_find(path, &loop, 1) > 0) {
+		dink_err_set(err, DINK_E_BUSY, 0, "%s is in use: %s", path, loop.path);
+		return dink_err_hint(err, "losetup --list %s", loop.path);
+	}
+	_cleanup_close_ int lease = -1;
+	int r = dink_disk_lease(path, true, &lease, err);
+	if (r == 0)
+		r = dink_disk_probe(path, &p, err);
+	if (r < 0)
+		return r;
+	bool empty = !p.type && !p.partition_table && p.allocated_bytes == 0;
+	if (!empty && !force) {
+		_cleanup_free_ char *what = describe_probe(&p);
+		dink_err_set(err, DINK_E_BUSY, 0, "%s holds a %s", path, what);
+		return dink_err_hint(err, "--force overwrites it");
+	}
+	return 1;
+}
+
+/*
+ * PATH.partial, locked: whoever holds the lock makes the file. A leftover of a crash is taken
+ * over. The inode is checked after locking, for it may have been renamed to PATH meanwhile.
+ */
+static int open_partial(const char *partial, int *ret_fd, struct dink_err *err)
+{
+	for (int i = 0; i < 16; i++) {
+		_cleanup_close_ int fd =
+			open(partial, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		struct stat mine, there;
+		if (fd < 0)
+			return dink_err_set(err, DINK_E_HOST, errno, "create %s", partial);
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+			return dink_err_set(err, DINK_E_BUSY, errno, "%s is being made", partial);
+		if (fstat(fd, &mine) < 0)
+			return dink_err_set(err, DINK_E_HOST, errno, "stat %s", partial);
+		if (stat(partial, &there) == 0 && there.st_dev == mine.st_dev &&
+		    there.st_ino == mine.st_ino) {
+			*ret_fd = TAKE_FD(fd);
+			return 0;
+		}
+	}
+	return dink_err_set(err, DINK_E_BUSY, EBUSY, "%s is being made by others", partial);
+}
+
+/* A loop device that somebody else made holds no lock. */
+static bool has_other_loop(const char *path, bool exclusive)
+{
+	struct dink_loop_id ids[16];
+	int n = dink_loop_find(path, ids, ARRAY_SIZE(ids));
+
+	for (int i = 0; i < n; i++) {
+		_cleanup_(dink_err_clear) struct dink_err ignored = {};
+		_cleanup_free_ char *ro =
+			xasprintf("/sys/block/%s/ro", strrchr(ids[i].path, '/') + 1);
+		_cleanup_free_ char *text = NULL;
+
+		if (exclusive || dink_file_read(ro, 16, &text, NULL, &ignored) < 0 ||
+		    text[0] != '1')
+			return true;
+	}
+	return false;
+}
+
+int dink_disk_lease(const char *path, bool exclusive, int *ret_fd, struct dink_err *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open %s", path);
+	if (has_other_loop(path, exclusive) ||
+	    flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0) {
+		dink_err_set(err, DINK_E_BUSY, 0, "%s is in use: a VM or a loop device has it%s",
+			     path, exclusive ? "" : " for writing");
+		return dink_err_hint(err, "end what uses it first (dink status, losetup --list)");
+	}
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int dink_whole_begin(struct dink_whole *w, const char *path, bool force, struct dink_err *err)
+{
+	_cleanup_free_ char *partial = xasprintf("%s.partial", path);
+	int exists = check_target(path, force, err);
+
+	if (exists < 0)
+		return exists;
+	int r = open_partial(partial, &w->fd, err);
+	if (r < 0)
+		return r;
+	w->path = xstrdup(path);
+	w->partial = TAKE_PTR(partial);
+	w->replaces = exists;
+	/* no block of a leftover must show through */
+	if (ftruncate(w->fd, 0) < 0)
+		return dink_whole_end(
+			w, dink_err_set(err, DINK_E_HOST, errno, "empty %s", w->partial), err);
+	return 0;
+}
+
+int dink_whole_end(struct dink_whole *w, int r, struct dink_err *err)
+{
+	if (r == 0 && fsync(w->fd) < 0)
+		r = dink_err_set(err, DINK_E_HOST, errno, "write %s", w->partial);
+	/* a file that appeared meanwhile is not ours to replace */
+	if (r == 0 && renameat2(AT_FDCWD, w->partial, AT_FDCWD, w->path,
+				w->replaces ? 0 : RENAME_NOREPLACE) < 0)
+		r = dink_err_set(err, errno == EEXIST ? DINK_E_BUSY : DINK_E_HOST, errno,
+				 "rename %s to %s", w->partial, w->path);
+	if (r < 0 && unlink(w->partial) < 0 && errno != ENOENT)
+		return dink_err_push(err, "%s could not be removed", w->partial);
+	return r;
+}
+
+void dink_whole_clear(struct dink_whole *w)
+{
+	free(w->path);
+	free(w->partial);
+	if (w->path)
+		close(w->fd);
+}
