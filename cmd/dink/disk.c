@@ -266,6 +266,7 @@ const struct dink_command cmd_disk_show = {
 
 const struct dink_command cmd_disk_list = {
 	.name = "disk list",
+	.operands = "",
 	.summary = "the disks of all instances, and which are in use",
 	.examples = "  dink disk list --json\n",
 	.max_args = 0,

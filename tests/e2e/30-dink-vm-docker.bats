@@ -189,6 +189,7 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 	[ "${lines[0]}" = box ]
 	[ "${lines[1]}" = "b 1000 /tmp" ]
 	[ "${lines[2]}" = 1 ]
+	# shellcheck disable=SC2154 # bats sets stderr
 	[[ "$stderr" == *"Read-only file system"* ]]
 }
 

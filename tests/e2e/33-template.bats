@@ -135,6 +135,7 @@ was_loaded() { grep -q '\] loaded$' "$T/state/$1/monitor.log"; }
 	run --separate-stderr run_vm --debug run --bundle "$T/one" a </dev/null
 	umount "$T/templates"
 	[ "$output" = ran ]
+	# shellcheck disable=SC2154 # bats sets stderr
 	[[ "$stderr" == *"no template: "* ]]
 }
 
@@ -160,7 +161,7 @@ was_loaded() { grep -q '\] loaded$' "$T/state/$1/monitor.log"; }
 	bundle one 'echo ran'
 	for memory in 256 264 272 280; do
 		run_vm --memory ${memory}M run --bundle "$T/one" a </dev/null
-		[ $memory != 256 ] || oldest=$(ls "$T/templates" | grep -v lock)
+		[ $memory != 256 ] || oldest=$(basename "$(find "$T/templates" -mindepth 1 -type d)")
 	done
 	[ "$(templates)" -eq 4 ]
 	run_vm --memory 256M run --bundle "$T/one" a </dev/null # used again
