@@ -90,7 +90,7 @@ $(O)/unit/%: $(O)/obj/tests/unit/%.o $(O)/libdink.a
 	$(Q)$(CC) $(CFLAGS) -pie -o $@ $^ -lcmocka $(LIBS)
 
 # with clang the target is a libFuzzer program, with gcc it replays the files it is given
-$(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(O)/libdink.a $(if $(FUZZING),,tests/fuzz/replay.c)
+$(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(if $(FUZZING),,tests/fuzz/replay.c) $(O)/libdink.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) -pie -o $@ $^ $(LIBS)
 
