@@ -14,7 +14,7 @@ setup() {
 
 # The commands that `dink help` shows, one a line.
 commands() {
-	"$dink" help | sed -n '/^Commands:$/,/^$/{s/^  \([a-z]\+\( [a-z]\+\)\{0,1\}\) \{2,\}.*/\1/p}'
+	"$dink" help | sed -n '/^Commands:$/,/^$/{s/^  \([a-z]\+\( [a-z-]\+\)\{0,1\}\) \{2,\}.*/\1/p}'
 }
 
 # options COMMAND - its options as help shows them: "-k --keep" or "--timings", one a line

@@ -248,3 +248,38 @@ on_btrfs() {
 	run -0 "$dink" disk list
 	[[ ${lines[1]} == "net/store "*ext4*free* ]]
 }
+
+@test "copy-in, ls, cat and copy-out look into an image without mounting it" {
+	need_root
+	[ -e /usr/bin/supermin ] || skip "no supermin"
+	"$dink" disk create -s 256MiB a.img
+	mkdir -p tree/sub out
+	head -c 3000000 /dev/urandom >tree/sub/data
+	echo hello >tree/file
+	before=$(losetup --list --noheadings | wc -l)
+	"$dink" disk copy-in a.img tree tree/file /
+	run -0 --separate-stderr "$dink" disk ls a.img --json
+	[ "$(jq -c . <<<"$output")" = '["file","tree"]' ]
+	"$dink" disk copy-out a.img /tree /file out 2>progress
+	diff -r tree out/tree
+	grep -q "starting a VM" progress
+	[ "$(cat out/file)" = hello ]
+	[ "$(losetup --list --noheadings | wc -l)" -eq "$before" ]
+}
+
+@test "what cannot be looked into is an error in words" {
+	need_root
+	[ -e /usr/bin/supermin ] || skip "no supermin"
+	"$dink" disk create -s 256MiB a.img
+	run -2 --separate-stderr "$dink" disk cat a.img etc/passwd
+	[[ $stderr == *"begin at its root: /etc/passwd"* ]]
+	loop=$(losetup --find --show a.img)
+	run --separate-stderr "$dink" disk ls a.img
+	losetup --detach "$loop"
+	[ "$status" -eq 6 ]
+	[[ $stderr == *"a.img is in use"* ]]
+	# a superblock and noise
+	dd if=/dev/urandom of=a.img bs=1M count=40 seek=1 conv=notrunc status=none
+	run -5 --separate-stderr "$dink" disk cat a.img /etc/passwd
+	[[ $stderr == *"mounting what is in a.img"* ]]
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dink disk ls, cat, copy-in, copy-out: what is in an image, without mounting it on the host. */
+#include "cmd/dink/cmd.h"
+
+#include "kernel-configs/kernel.h"
+#include "loopdev/look.h"
+#include "provision/base/json.h"
+#include "provision/base/proc.h"
+
+static int open_image(struct dink_args *args, bool writable, struct dink_look **ret,
+		      struct dink_err *err)
+{
+	_cleanup_(dink_kernel_clear) struct dink_kernel k = {};
+	const struct dink_kernel_want want = {};
+
+	dink_catch_interrupts();
+	int r = dink_kernel_get(&want, &args->progress, &k, err);
+	if (r < 0)
+		return r;
+	const struct dink_look_how how = {
+		.bzimage = k.bzimage,
+		.release = k.release,
+		.key = k.key,
+		.writable = writable,
+		.progress = args->quiet ? NULL : &args->progress,
+	};
+	return dink_look_open(args->v[0], &how, ret, err);
+}
+
+static int check_absolute(const char *path, struct dink_err *err)
+{
+	if (path[0] == '/')
+		return 0;
+	dink_err_set(err, DINK_E_USAGE, 0, "'%s' is no absolute path", path);
+	return dink_err_hint(err, "paths in an image begin at its root: /%s", path);
+}
+
+/* Operands from..to-1 are paths in the image. */
+static int check_paths(struct dink_args *args, int from, int to, struct dink_err *err)
+{
+	int r = 0;
+
+	for (int i = from; r == 0 && i < to; i++)
+		r = check_absolute(args->v[i], err);
+	return r;
+}
+
+struct ls_opts {
+	bool as_list;
+};
+
+static int print_names(struct dink_look *in, const char *path, bool json, struct dink_err *err)
+{
+	_cleanup_strv_ struct dink_strv names = {};
+	int r = dink_look_names(in, path, &names, err);
+
+	if (r < 0)
+		return r;
+	if (json)
+		cmd_print_json(dink_json_strv(&names));
+	for (size_t i = 0; !json && i < names.n; i++)
+		printf("%s\n", names.v[i]);
+	return 0;
+}
+
+static int run_disk_ls(struct dink_args *args, struct dink_err *err)
+{
+	_cleanup_(dink_look_freep) struct dink_look *in = NULL;
+	const struct ls_opts *o = args->opts;
+	const char *path = args->n > 1 ? args->v[1] : "/";
+	_cleanup_free_ char *text = NULL;
+	int r = check_absolute(path, err);
+
+	if (r == 0)
+		r = open_image(args, false, &in, err);
+	if (r < 0)
+		return r;
+	if (!o->as_list)
+		return print_names(in, path, args->json, err);
+	r = dink_look_listing(in, path, &text, err);
+	if (r == 0)
+		fputs(text, stdout);
+	return r;
+}
+
+static int run_disk_cat(struct dink_args *args, struct dink_err *err)
+{
+	_cleanup_(dink_look_freep) struct dink_look *in = NULL;
+	int r = check_paths(args, 1, args->n, err);
+
+	if (r == 0)
+		r = open_image(args, false, &in, err);
+	for (int i = 1; r == 0 && i < args->n; i++)
+		r = dink_look_download(in, args->v[i], "/dev/stdout", err);
+	return r;
+}
+
+static int run_disk_copy_out(struct dink_args *args, struct dink_err *err)
+{
+	_cleanup_(dink_look_freep) struct dink_look *in = NULL;
+	int r = check_paths(args, 1, args->n - 1, err);
+
+	if (r == 0)
+		r = open_image(args, false, &in, err);
+	for (int i = 1; r == 0 && i < args->n - 1; i++)
+		r = dink_look_copy_out(in, args->v[i], args->v[args->n - 1], err);
+	return r;
+}
+
+static int run_disk_copy_in(struct dink_args *args, struct dink_err *err)
+{
+	_cleanup_(dink_look_freep) struct dink_look *in = NULL;
+	int r = check_absolute(args->v[args->n - 1], err);
+
+	if (r == 0)
+		r = open_image(args, true, &in, err);
+	for (int i = 1; r == 0 && i < args->n - 1; i++)
+		r = dink_look_copy_in(in, args->v[i], args->v[args->n - 1], err);
+	return r < 0 ? r : dink_look_end(in, err);
+}
+
+static const struct dink_opt ls_opts[] = {
+	{.short_name = 'l',
+	 .long_name = "long",
+	 .kind = DINK_OPT_FLAG,
+	 .offset = offsetof(struct ls_opts, as_list),
+	 .help = "with modes, owners, sizes and dates"},
+	{},
+};
+
+const struct dink_command cmd_disk_ls = {
+	.name = "disk ls",
+	.operands = "FILE [PATH]",
+	.summary = "names in a folder of an image, which is read in a VM of its own",
+	.examples = "  dink disk ls store.img /image/overlay2\n",
+	.opts = ls_opts,
+	.opts_size = sizeof(struct ls_opts),
+	.min_args = 1,
+	.max_args = 2,
+	.has_json = true,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_ls,
+};
+
+const struct dink_command cmd_disk_cat = {
+	.name = "disk cat",
+	.operands = "FILE PATH...",
+	.summary = "files of an image to standard output",
+	.examples = "  dink disk cat store.img /image/btrfs/repositories.json\n",
+	.min_args = 2,
+	.max_args = -1,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_cat,
+};
+
+const struct dink_command cmd_disk_copy_out = {
+	.name = "disk copy-out",
+	.operands = "FILE PATH... FOLDER",
+	.summary = "files and folders of an image into a folder here",
+	.examples = "  dink disk copy-out store.img /containers /tmp/look\n",
+	.min_args = 3,
+	.max_args = -1,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_copy_out,
+};
+
+const struct dink_command cmd_disk_copy_in = {
+	.name = "disk copy-in",
+	.operands = "FILE LOCAL... FOLDER",
+	.summary = "files and folders from here into a folder of an image that nothing uses",
+	.examples = "  dink disk copy-in data.img ./etc /\n",
+	.min_args = 3,
+	.max_args = -1,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_copy_in,
+};
