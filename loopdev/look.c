@@ -45,6 +45,7 @@ enum {
 	X(shutdown, int, (guestfs_h *))
 
 struct calls {
+	/* a type cannot stand in parentheses: NOLINTNEXTLINE(bugprone-macro-parentheses) */
 #define MEMBER(name, type, args) type(*name) args;
 	CALLS(MEMBER)
 #undef MEMBER

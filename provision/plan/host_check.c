@@ -365,7 +365,7 @@ static void check_tools(struct dink_checks *c, const struct dink_facts *f, const
 	     "apt-get install erofs-utils");
 	tool(c, f, "mkfs.btrfs", w->btrfs, "disks with btrfs", "apt-get install btrfs-progs");
 	tool(c, f, "mkfs.ext4", w->ext4, "disks with ext4", "apt-get install e2fsprogs");
-	tool(c, f, "guestfish", false, "`dink disk show`: looking into disks that are not mounted",
+	tool(c, f, "guestfish", false, "`dink disk ls`, cat, copy-in, copy-out",
 	     "apt-get install libguestfs-tools");
 }
 
