@@ -22,6 +22,7 @@ enum {
 	EVENT_PROGRESS = 0x0008,
 	DRIVE_READONLY = 0,
 	DRIVE_FORMAT = 1,
+	RESIZE_SIZE = 0,
 };
 
 /* What is called of the library, by its names without "guestfs_". */
@@ -42,6 +43,7 @@ enum {
 	X(download, int, (guestfs_h *, const char *, const char *))                                \
 	X(copy_out, int, (guestfs_h *, const char *, const char *))                                \
 	X(copy_in, int, (guestfs_h *, const char *, const char *))                                 \
+	X(btrfs_filesystem_resize, int, (guestfs_h *, const char *, ...))                          \
 	X(shutdown, int, (guestfs_h *))
 
 struct calls {
@@ -237,6 +239,13 @@ int dink_look_copy_out(struct dink_look *i, const char *path, const char *dir, s
 int dink_look_copy_in(struct dink_look *i, const char *file, const char *dir, struct dink_err *err)
 {
 	return i->call.copy_in(i->g, file, dir) < 0 ? fail(i, "copying in", err) : 0;
+}
+
+int dink_look_resize_btrfs(struct dink_look *i, uint64_t bytes, struct dink_err *err)
+{
+	return i->call.btrfs_filesystem_resize(i->g, "/", RESIZE_SIZE, (int64_t)bytes, -1) < 0
+		       ? fail(i, "resizing the btrfs", err)
+		       : 0;
 }
 
 int dink_look_end(struct dink_look *i, struct dink_err *err)

@@ -11,6 +11,7 @@
 #include "provision/base/progress.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct dink_look;
 
@@ -43,6 +44,8 @@ int dink_look_copy_out(struct dink_look *i, const char *path, const char *dir,
 		       struct dink_err *err) _must_check_;
 int dink_look_copy_in(struct dink_look *i, const char *file, const char *dir,
 		      struct dink_err *err) _must_check_;
+/* dink_look_resize_btrfs() - the filesystem to so many bytes; the file is as long already */
+int dink_look_resize_btrfs(struct dink_look *i, uint64_t bytes, struct dink_err *err) _must_check_;
 /* dink_look_end() - writes out what was changed; an error here means that it may be lost */
 int dink_look_end(struct dink_look *i, struct dink_err *err) _must_check_;
 void dink_look_free(struct dink_look *i);

@@ -57,6 +57,14 @@ int dink_disk_clone(const char *from, const char *to, bool force,
 int dink_disk_check(const char *path, struct dink_err *err) _must_check_;
 
 /*
+ * dink_disk_resize() - the file and its btrfs or ext4; smaller only if what is in it fits
+ * @how: for a btrfs, which only a kernel can resize: it is done in a VM (loopdev/look.h)
+ */
+struct dink_look_how;
+int dink_disk_resize(const char *path, uint64_t bytes, const struct dink_look_how *how,
+		     struct dink_err *err) _must_check_;
+
+/*
  * dink_disk_remove() - an image that nothing uses
  * @force: also a file that carries no filesystem
  */

@@ -26,6 +26,7 @@ const struct dink_command *const cmd_table[] = {
 	&cmd_disk_list,
 	&cmd_disk_clone,
 	&cmd_disk_check,
+	&cmd_disk_resize,
 	&cmd_disk_rm,
 	&cmd_disk_ls,
 	&cmd_disk_cat,

@@ -1,30 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dink disk ls, cat, copy-in, copy-out: what is in an image, without mounting it on the host. */
+/* dink disk ls, cat, copy-in, copy-out, resize: what is in an image, without mounting it here. */
 #include "cmd/dink/cmd.h"
 
 #include "kernel-configs/kernel.h"
 #include "loopdev/look.h"
+#include "loopdev/loopdev.h"
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
+#include "provision/base/units.h"
+
+/* The kernel that images are read with; how borrows from k. */
+static int get_kernel(struct dink_args *args, bool writable, struct dink_kernel *k,
+		      struct dink_look_how *how, struct dink_err *err)
+{
+	const struct dink_kernel_want want = {};
+	int r;
+
+	dink_catch_interrupts();
+	r = dink_kernel_get(&want, &args->progress, k, err);
+	*how = (struct dink_look_how){
+		.bzimage = k->bzimage,
+		.release = k->release,
+		.key = k->key,
+		.writable = writable,
+		.progress = args->quiet ? NULL : &args->progress,
+	};
+	return r;
+}
 
 static int open_image(struct dink_args *args, bool writable, struct dink_look **ret,
 		      struct dink_err *err)
 {
 	_cleanup_(dink_kernel_clear) struct dink_kernel k = {};
-	const struct dink_kernel_want want = {};
+	struct dink_look_how how;
+	int r = get_kernel(args, writable, &k, &how, err);
 
-	dink_catch_interrupts();
-	int r = dink_kernel_get(&want, &args->progress, &k, err);
-	if (r < 0)
-		return r;
-	const struct dink_look_how how = {
-		.bzimage = k.bzimage,
-		.release = k.release,
-		.key = k.key,
-		.writable = writable,
-		.progress = args->quiet ? NULL : &args->progress,
-	};
-	return dink_look_open(args->v[0], &how, ret, err);
+	return r < 0 ? r : dink_look_open(args->v[0], &how, ret, err);
 }
 
 static int check_absolute(const char *path, struct dink_err *err)
@@ -43,6 +54,23 @@ static int check_paths(struct dink_args *args, int from, int to, struct dink_err
 	for (int i = from; r == 0 && i < to; i++)
 		r = check_absolute(args->v[i], err);
 	return r;
+}
+
+static int run_disk_resize(struct dink_args *args, struct dink_err *err)
+{
+	_cleanup_(dink_kernel_clear) struct dink_kernel k = {};
+	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
+	struct dink_look_how how = {};
+	uint64_t bytes;
+	int r;
+
+	if (dink_parse_size(args->v[1], &bytes) < 0)
+		return dink_err_set(err, DINK_E_USAGE, 0, "'%s' is no size (2GiB, 512M)",
+				    args->v[1]);
+	r = dink_disk_probe(args->v[0], &p, err);
+	if (r == 0 && p.type && STREQ(p.type, "btrfs"))
+		r = get_kernel(args, true, &k, &how, err);
+	return r < 0 ? r : dink_disk_resize(args->v[0], bytes, &how, err);
 }
 
 struct ls_opts {
@@ -173,4 +201,15 @@ const struct dink_command cmd_disk_copy_in = {
 	.max_args = -1,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_copy_in,
+};
+
+const struct dink_command cmd_disk_resize = {
+	.name = "disk resize",
+	.operands = "FILE SIZE",
+	.summary = "make an image and its filesystem larger, or smaller if what is in it fits",
+	.examples = "  dink disk resize store.img 20GiB\n",
+	.min_args = 2,
+	.max_args = 2,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_resize,
 };

@@ -283,3 +283,27 @@ on_btrfs() {
 	run -5 --separate-stderr "$dink" disk cat a.img /etc/passwd
 	[[ $stderr == *"mounting what is in a.img"* ]]
 }
+
+@test "resize: ext4 and btrfs, larger and smaller, and not smaller than what is in it" {
+	need_root
+	[ -e /usr/bin/supermin ] || skip "no supermin"
+	"$dink" disk create -s 64MiB -t ext4 e.img
+	"$dink" disk resize e.img 200MiB
+	[ "$(stat -c %s e.img)" -eq 209715200 ]
+	[ "$(dumpe2fs -h e.img 2>/dev/null | awk '/^Block count/ { print $3 }')" -eq 204800 ]
+	"$dink" disk check e.img
+	"$dink" disk resize e.img 32MiB
+	"$dink" disk check e.img
+	[ "$(stat -c %s e.img)" -eq 33554432 ]
+	run --separate-stderr "$dink" disk resize e.img 64KiB
+	[ "$status" -ne 0 ]
+	[ "$(stat -c %s e.img)" -eq 33554432 ]
+	"$dink" disk check e.img
+	"$dink" disk create -s 256MiB b.img
+	"$dink" disk resize b.img 512MiB
+	[ "$(stat -c %s b.img)" -eq 536870912 ]
+	"$dink" disk check b.img
+	[ "$(btrfs inspect-internal dump-super b.img | awk '$1 == "total_bytes" { print $2 }')" -eq 536870912 ]
+	run -2 --separate-stderr "$dink" disk resize b.img much
+	[[ $stderr == *"'much' is no size"* ]]
+}

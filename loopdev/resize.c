@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Larger and smaller images. The file is never shorter than its filesystem: it grows first and is
+ * cut off last, so a crash in between costs nothing.
+ */
+#include "loopdev/loopdev.h"
+
+#include "loopdev/look.h"
+#include "loopdev/whole.h"
+#include "provision/base/proc.h"
+#include "provision/base/units.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+static int set_length(const char *path, uint64_t bytes, struct dink_err *err)
+{
+	return truncate(path, (off_t)bytes) < 0
+		       ? dink_err_set(err, DINK_E_HOST, errno, "set the size of %s", path)
+		       : 0;
+}
+
+static int resize_ext4(const char *path, uint64_t bytes, struct dink_err *err)
+{
+	_cleanup_cmd_ struct dink_cmd check = DINK_CMD_INIT, resize = DINK_CMD_INIT;
+	/* resize2fs takes KiB */
+	_cleanup_free_ char *size = xasprintf("%lluK", (unsigned long long)(bytes >> 10));
+	int r;
+
+	dink_cmd_argv(&check, "e2fsck", "-f", "-p", path, NULL);
+	check.ok_to_fail = true;
+	r = dink_cmd_run(&check, err);
+	if (r < 0)
+		return dink_err_hint(err, "apt-get install e2fsprogs");
+	if (check.status > 1) {
+		dink_err_set(err, DINK_E_STATE, 0, "the ext4 in %s has faults", path);
+		dink_err_detail(err, check.output);
+		return dink_err_hint(err, "dink disk check %s", path);
+	}
+	dink_cmd_argv(&resize, "resize2fs", path, size, NULL);
+	return dink_cmd_run(&resize, err);
+}
+
+static int resize_btrfs(const char *path, uint64_t bytes, const struct dink_look_how *how,
+			struct dink_err *err)
+{
+	_cleanup_(dink_look_freep) struct dink_look *look = NULL;
+	int r = dink_look_open(path, how, &look, err);
+
+	if (r == 0)
+		r = dink_look_resize_btrfs(look, bytes, err);
+	return r < 0 ? r : dink_look_end(look, err);
+}
+
+static int resize_inside(const char *path, const char *type, uint64_t bytes,
+			 const struct dink_look_how *how, struct dink_err *err)
+{
+	return STREQ(type, "btrfs") ? resize_btrfs(path, bytes, how, err)
+				    : resize_ext4(path, bytes, err);
+}
+
+static int check_size(const struct dink_disk_probe *p, const char *path, uint64_t bytes,
+		      struct dink_err *err)
+{
+	bool btrfs = p->type && STREQ(p->type, "btrfs");
+
+	if (!btrfs && (!p->type || !STREQ(p->type, "ext4"))) {
+		dink_err_set(err, DINK_E_USAGE, 0, "%s holds %s", path,
+			     p->type ? p->type : "nothing that libblkid knows");
+		return dink_err_hint(err, "btrfs and ext4 can be resized");
+	}
+	if (bytes % 4096 != 0)
+		return dink_err_set(err, DINK_E_USAGE, 0, "the size is no multiple of 4096 bytes");
+	return 0;
+}
+
+int dink_disk_resize(const char *path, uint64_t bytes, const struct dink_look_how *how,
+		     struct dink_err *err)
+{
+	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
+	_cleanup_close_ int lease = -1;
+	int r = dink_disk_lease(path, true, &lease, err);
+
+	if (r == 0)
+		r = dink_disk_probe(path, &p, err);
+	if (r == 0)
+		r = check_size(&p, path, bytes, err);
+	if (r < 0 || bytes == p.size_bytes)
+		return r;
+	if (bytes > p.size_bytes)
+		r = set_length(path, bytes, err);
+	/* taken again by who looks inside, and by nobody else: what is there is no smaller */
+	close(TAKE_FD(lease));
+	if (r == 0)
+		r = resize_inside(path, p.type, bytes, how, err);
+	if (r == 0 && bytes < p.size_bytes)
+		r = set_length(path, bytes, err);
+	return r < 0 ? dink_err_push(err, "resizing %s", path) : 0;
+}
