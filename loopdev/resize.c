@@ -59,14 +59,11 @@ static int resize_inside(const char *path, const char *type, uint64_t bytes,
 				    : resize_ext4(path, bytes, err);
 }
 
-static int check_size(const struct dink_disk_probe *p, const char *path, uint64_t bytes,
-		      struct dink_err *err)
+static int check_size(const char *type, const char *path, uint64_t bytes, struct dink_err *err)
 {
-	bool btrfs = p->type && STREQ(p->type, "btrfs");
-
-	if (!btrfs && (!p->type || !STREQ(p->type, "ext4"))) {
+	if (!STREQ(type, "btrfs") && !STREQ(type, "ext4")) {
 		dink_err_set(err, DINK_E_USAGE, 0, "%s holds %s", path,
-			     p->type ? p->type : "nothing that libblkid knows");
+			     *type ? type : "nothing that libblkid knows");
 		return dink_err_hint(err, "btrfs and ext4 can be resized");
 	}
 	if (bytes % 4096 != 0)
@@ -80,11 +77,13 @@ int dink_disk_resize(const char *path, uint64_t bytes, const struct dink_look_ho
 	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
 	_cleanup_close_ int lease = -1;
 	int r = dink_disk_lease(path, true, &lease, err);
+	const char *type;
 
 	if (r == 0)
 		r = dink_disk_probe(path, &p, err);
+	type = p.type ? p.type : "";
 	if (r == 0)
-		r = check_size(&p, path, bytes, err);
+		r = check_size(type, path, bytes, err);
 	if (r < 0 || bytes == p.size_bytes)
 		return r;
 	if (bytes > p.size_bytes)
@@ -92,7 +91,7 @@ int dink_disk_resize(const char *path, uint64_t bytes, const struct dink_look_ho
 	/* taken again by who looks inside, and by nobody else: what is there is no smaller */
 	close(TAKE_FD(lease));
 	if (r == 0)
-		r = resize_inside(path, p.type, bytes, how, err);
+		r = resize_inside(path, type, bytes, how, err);
 	if (r == 0 && bytes < p.size_bytes)
 		r = set_length(path, bytes, err);
 	return r < 0 ? dink_err_push(err, "resizing %s", path) : 0;
