@@ -295,6 +295,8 @@ static void strip_host_parts(struct dink_oci *o)
 		o->hooks = json_object_get(h);
 	if (json_object_is_type(a, json_type_object))
 		o->annotations = json_object_get(a);
+	/* newer engines write 1.1 and 1.2, which crun of Debian 12 refuses; what they added is not used */
+	dink_json_set_str(o->config, "ociVersion", "1.0.2");
 	json_object_object_del(o->config, "hooks");
 	json_object_object_del(o->config, "annotations");
 	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
