@@ -91,6 +91,17 @@ static int choose_accel(const struct vm_globals *g, const char **ret, struct din
 	return 0;
 }
 
+/*
+ * Virtualization is in the guest's processor only where the container asked for /dev/kvm: it is a
+ * large interface, and KVM's start in the guest takes time. TCG emulates AMD's.
+ */
+static const char *choose_cpu(const char *accel, bool nested)
+{
+	if (STREQ(accel, "kvm"))
+		return nested ? "host" : "host,-svm,-vmx";
+	return nested ? "qemu64,+svm,+npt" : "qemu64,-svm";
+}
+
 static char *encode_base64(const unsigned char *b, size_t n)
 {
 	static const char digits[] =
@@ -201,6 +212,7 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 	dink_json_set_int(plan, "memory_mib", oci->memory_mib);
 	dink_json_set_int(plan, "cpus", oci->cpus);
 	dink_json_set_str(plan, "accel", accel);
+	dink_json_set_str(plan, "cpu", choose_cpu(accel, oci->nested));
 	dink_json_set_str(plan, "qemu", qemu);
 	dink_json_set_str(plan, "kernel", kernel);
 	dink_json_set_str(plan, "initrd", initrd);

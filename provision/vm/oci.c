@@ -196,6 +196,15 @@ static void name_device(struct json_object *device)
 	dink_json_set_str(device, DINK_DEVICE_NAME, at);
 }
 
+/* By the host's name of it, or by its path where the host has none: the guest's is meant anyway. */
+static bool is_kvm(struct json_object *device)
+{
+	const char *name = dink_json_str_or(device, DINK_DEVICE_NAME, NULL);
+
+	return name ? STREQ(name, "kvm")
+		    : STREQ(dink_json_str_or(device, "path", ""), "/dev/kvm");
+}
+
 /* A privileged container: its devices are all that the host has, asked for by nobody one by one. */
 static bool are_all_devices_allowed(struct dink_oci *o)
 {
@@ -220,6 +229,7 @@ static int adapt_devices(struct dink_oci *o, struct dink_err *err)
 		struct json_object *d = json_object_array_get_idx(devices, i);
 		if (!STREQ(dink_json_str_or(d, "type", ""), "b")) {
 			name_device(d);
+			o->nested = o->nested || is_kvm(d);
 			continue;
 		}
 		if (all)
@@ -285,6 +295,8 @@ static void strip_host_parts(struct dink_oci *o)
 		o->hooks = json_object_get(h);
 	if (json_object_is_type(a, json_type_object))
 		o->annotations = json_object_get(a);
+	/* newer engines write 1.1 and 1.2, which crun of Debian 12 refuses; what they added is not used */
+	dink_json_set_str(o->config, "ociVersion", "1.0.2");
 	json_object_object_del(o->config, "hooks");
 	json_object_object_del(o->config, "annotations");
 	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)

@@ -65,6 +65,7 @@ struct dink_oci {
 	bool block_root;
 	bool block_upper;
 	bool terminal;
+	bool nested; /* /dev/kvm is among its devices: it wants VMs of its own */
 	char *hostname;
 	char *disk_options; /* DINK_OCI_DISK_OPTIONS, NULL = none given */
 	char *resolv;	    /* the host's file behind /etc/resolv.conf, NULL = none */

@@ -110,10 +110,14 @@ static void write_machine(struct writer *w, const struct dink_qemu_opts *o)
  * What TCG's guests need not find out or do (docs/performance.md has the figures). Without
  * tsc=reliable two CPUs would end on the HPET; without norandmaps each exec is translated anew,
  * since it lies elsewhere.
+ *
+ * init_on_alloc=1 is for correctness: virtiofsd writes files into the guest's memory behind QEMU's
+ * back, so TCG does not see that a page that held one program's text now holds another's, and runs
+ * the translation of the old one. A page that the guest's own processor cleared first has none.
  */
 static void add_tcg_words(struct dink_str *line, const struct dink_qemu_opts *o)
 {
-	dink_str_add(line, " tsc=reliable no_timer_check norandmaps");
+	dink_str_add(line, " tsc=reliable no_timer_check norandmaps init_on_alloc=1");
 	if (o->cpus == 1)
 		dink_str_add(line, " nolapic_timer");
 	if (o->tsc_khz)
