@@ -22,6 +22,7 @@ struct vm_globals {
 	const char *accel;
 	const char *ram_dir;
 	const char *template_dir; /* "none" = no templates; NULL = ROOT/.templates */
+	const char *boot_timeout; /* seconds */
 	bool systemd_cgroup;
 	bool debug;
 	bool help;

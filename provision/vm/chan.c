@@ -54,6 +54,7 @@ static void fail_requests(struct dink_chan *c)
 
 	while ((r = c->requests)) {
 		c->requests = r->next;
+		c->n_requests--;
 		if (r->reply)
 			r->reply(r->ctx, NULL);
 		free(r);
@@ -178,6 +179,7 @@ static struct chan_request *take_request(struct dink_chan *c, uint32_t id)
 			struct chan_request *r = *at;
 
 			*at = r->next;
+			c->n_requests--;
 			return r;
 		}
 	}
@@ -336,6 +338,15 @@ void dink_chan_free(struct dink_chan *c)
 	chan_leave(c);
 }
 
+/* Callers can be made to ask for ever: engines look after a container's health. */
+static void check_peer(struct dink_chan *c)
+{
+	if (c->n_requests >= CHAN_UNANSWERED_MAX)
+		chan_break(c, "the peer left %d requests without an answer", CHAN_UNANSWERED_MAX);
+	else if (chan_buf_used(&c->out) > CHAN_UNREAD_MAX)
+		chan_break(c, "the peer does not read what it is sent");
+}
+
 static uint32_t take_id(struct dink_chan *c)
 {
 	if (c->next_id == UINT32_MAX) {
@@ -348,9 +359,11 @@ static uint32_t take_id(struct dink_chan *c)
 void dink_chan_request(struct dink_chan *c, struct json_object *msg, dink_chan_reply_fn reply,
 		       void *ctx)
 {
-	uint32_t id = c->dead ? 0 : take_id(c);
 	struct chan_request *r;
+	uint32_t id;
 
+	check_peer(c);
+	id = c->dead ? 0 : take_id(c);
 	if (!id) {
 		json_object_put(msg);
 		if (reply)
@@ -368,6 +381,7 @@ void dink_chan_request(struct dink_chan *c, struct json_object *msg, dink_chan_r
 	r->ctx = ctx;
 	r->next = c->requests;
 	c->requests = r;
+	c->n_requests++;
 	chan_flush(c);
 }
 

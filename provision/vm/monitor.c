@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -27,6 +28,7 @@ enum {
 	BARE_MS = 20000,
 	LOST_MS = 500,
 	STATUS_KILLED = 128 + SIGKILL,
+	GUEST_WORDS_MAX = 2000, /* of what a guest says, into logs and error messages */
 };
 
 /* CPU time that a program of ours has used so far */
@@ -71,12 +73,21 @@ static void tell_creator(struct monitor *m, struct json_object *msg)
 
 /* --- the end --- */
 
+static void trace_end(struct monitor *m)
+{
+	struct rusage use = {};
+
+	getrusage(RUSAGE_SELF, &use);
+	_cleanup_free_ char *text = xasprintf("end; the monitor took %ld KiB", use.ru_maxrss);
+	mon_trace(m, text);
+}
+
 static void end_now(void *ctx)
 {
 	struct monitor *m = ctx;
 
 	m->end_timer = NULL;
-	mon_trace(m, "end");
+	trace_end(m);
 	if (m->qemu.pid > 0)
 		kill(m->qemu.pid, SIGKILL);
 	dink_loop_quit(m->loop, m->exit_status);
@@ -146,7 +157,8 @@ void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what)
 		return;
 	/* the agent's words as they are: engines look for "not found" in them */
 	if (msg)
-		dink_err_set(&err, DINK_E_CHILD, 0, "%s", dink_json_str_or(msg, "error", what));
+		dink_err_set(&err, DINK_E_CHILD, 0, "%.*s", GUEST_WORDS_MAX,
+			     dink_json_str_or(msg, "error", what));
 	else
 		dink_err_set(&err, DINK_E_CHILD, 0, "%s: the guest is gone", what);
 	mon_fail(m, &err);
@@ -397,6 +409,18 @@ static void take_exit(struct monitor *m, struct json_object *event)
 		mon_finish(m, status);
 }
 
+/* One line, and none that passes for one of ours. */
+static void trace_guest(struct monitor *m, const char *text)
+{
+	_cleanup_free_ char *line = xasprintf("guest: %.*s", GUEST_WORDS_MAX, text);
+
+	for (char *c = line; *c; c++) {
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = ' ';
+	}
+	mon_trace(m, line);
+}
+
 static void on_event(void *ctx, struct json_object *event)
 {
 	struct monitor *m = ctx;
@@ -407,7 +431,7 @@ static void on_event(void *ctx, struct json_object *event)
 	else if (STREQ(name, "exit"))
 		take_exit(m, event);
 	else if (STREQ(name, "log"))
-		mon_trace(m, dink_json_str_or(event, "text", ""));
+		trace_guest(m, dink_json_str_or(event, "text", ""));
 }
 
 static void channel_lost(void *ctx)
@@ -416,7 +440,7 @@ static void channel_lost(void *ctx)
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 
 	m->lost_timer = NULL;
-	dink_err_set(&err, DINK_E_CHILD, 0, "the channel to the guest broke");
+	dink_err_set(&err, DINK_E_CHILD, 0, "the channel to the guest broke: %s", m->lost_why);
 	mon_fail(m, &err);
 }
 
@@ -425,6 +449,7 @@ static void on_closed(void *ctx, const char *why)
 	struct monitor *m = ctx;
 
 	mon_trace(m, why);
+	snprintf(m->lost_why, sizeof(m->lost_why), "%s", why);
 	/* if QEMU has ended, its own words say more: they get a moment */
 	if (m->status != MON_STOPPING && !m->lost_timer)
 		m->lost_timer = dink_loop_after(m->loop, LOST_MS, channel_lost, m);
@@ -449,6 +474,9 @@ static void qmp_event(void *ctx, const char *name, struct json_object *data)
 	mon_trace(m, name);
 	if (STREQ(name, "MIGRATION"))
 		mon_migrated(m, dink_json_str_or(data, "status", ""));
+	if (STREQ(name, "VSERPORT_CHANGE") && !dink_json_bool_or(data, "open", true) &&
+	    m->status != MON_STOPPING && !m->lost_timer)
+		on_closed(m, "the agent closed its port");
 	if (STREQ(name, "GUEST_PANICKED") && m->status != MON_STOPPING) {
 		_cleanup_(dink_err_clear) struct dink_err err = {};
 		dink_err_set(&err, DINK_E_CHILD, 0,
@@ -502,8 +530,8 @@ static void boot_overdue(void *ctx)
 
 	m->boot_timer = NULL;
 	mon_drain_logs(m);
-	dink_err_set(&err, DINK_E_CHILD, ETIMEDOUT, "the guest did not start within %d s",
-		     BOOT_TIMEOUT_MS / 1000);
+	dink_err_set(&err, DINK_E_CHILD, ETIMEDOUT, "the guest did not start within %u s",
+		     m->boot_ms / 1000);
 	dink_err_detail(&err, m->console.tail);
 	mon_fail(m, &err);
 }
@@ -551,8 +579,9 @@ static int begin(struct monitor *m, struct dink_err *err)
 	if (!m->loop)
 		return dink_err_set(err, DINK_E_HOST, errno, "make an epoll loop");
 	m->sync_source = dink_loop_add(m->loop, m->sync_fd, EPOLLIN, read_sync, m);
-	m->boot_timer = dink_loop_after(m->loop, BOOT_TIMEOUT_MS, boot_overdue, m);
 	int r = read_plan(m, err);
+	m->boot_ms = (uint32_t)dink_json_int_or(m->plan, "boot_timeout_ms", BOOT_TIMEOUT_MS);
+	m->boot_timer = dink_loop_after(m->loop, m->boot_ms, boot_overdue, m);
 	if (r == 0)
 		r = take_stdio(m, err);
 	if (r == 0)

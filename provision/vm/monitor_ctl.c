@@ -13,7 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { REQUEST_MAX = 4 << 20, CLIENTS_MAX = 256 };
+enum { REQUEST_MAX = 4 << 20, CLIENTS_MAX = 256, ACCEPT_AGAIN_MS = 200 };
 
 /* --- clients --- */
 
@@ -33,6 +33,15 @@ static void free_client(struct mon_client *c)
 	free(c);
 }
 
+/* Its descriptors must not wait for a guest that may never answer. */
+static void reset_streams(const struct mon_exec *x)
+{
+	for (int i = 0; i < 3; i++) {
+		if (x->streams[i] && (i == 0 || x->streams[i] != x->streams[i - 1]))
+			dink_chan_stream_reset(x->m->chan, x->streams[i]);
+	}
+}
+
 static void hang_up(struct mon_client *c)
 {
 	if (!c->dead) {
@@ -48,6 +57,8 @@ static void hang_up(struct mon_client *c)
 			x->client = NULL;
 			if (x->started)
 				mon_signal(c->m, x->name, SIGKILL, false);
+			else
+				reset_streams(x);
 		}
 	}
 	if (c->pending == 0)
@@ -301,10 +312,7 @@ static void take_exec(void *ctx, struct json_object *msg)
 		finish_exec(x);
 		return;
 	}
-	for (int i = 0; i < 3; i++) {
-		if (x->streams[i] && (i == 0 || x->streams[i] != x->streams[i - 1]))
-			dink_chan_stream_reset(x->m->chan, x->streams[i]);
-	}
+	reset_streams(x);
 	free_exec(x);
 	if (there)
 		pass_reply(c, msg);
@@ -604,15 +612,28 @@ static void read_client(void *ctx, _unused_ int fd, _unused_ uint32_t events)
 		free_client(c);
 }
 
+static void accept_again(void *ctx)
+{
+	struct monitor *m = ctx;
+
+	m->accept_timer = NULL;
+	dink_source_events(m->control_source, EPOLLIN);
+}
+
 static void take_client(void *ctx, int fd, _unused_ uint32_t events)
 {
 	struct monitor *m = ctx;
 	int n = 0, cfd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 
+	if (cfd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM) && !m->accept_timer) {
+		/* it stays readable: without a pause this were a busy loop */
+		dink_source_events(m->control_source, 0);
+		m->accept_timer = dink_loop_after(m->loop, ACCEPT_AGAIN_MS, accept_again, m);
+	}
 	if (cfd < 0)
 		return;
 	for (struct mon_client *c = m->clients; c; c = c->next)
-		n++;
+		n += !c->dead; /* those wait for an answer of the guest */
 	if (n >= CLIENTS_MAX) {
 		close(cfd);
 		return;
@@ -637,8 +658,10 @@ int mon_listen(struct monitor *m, struct dink_err *err)
 
 	if (r < 0)
 		return r;
-	if (fcntl(m->control_fd, F_SETFL, O_NONBLOCK) < 0 ||
-	    !dink_loop_add(m->loop, m->control_fd, EPOLLIN, take_client, m))
+	if (fcntl(m->control_fd, F_SETFL, O_NONBLOCK) == 0)
+		m->control_source =
+			dink_loop_add(m->loop, m->control_fd, EPOLLIN, take_client, m);
+	if (!m->control_source)
 		return dink_err_set(err, DINK_E_HOST, errno, "watch %s", path);
 	return 0;
 }
