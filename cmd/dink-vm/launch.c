@@ -238,16 +238,19 @@ static int wait_created(struct launch *l, struct dink_err *err)
 static int do_launch(const struct vm_globals *g, struct launch *l, const struct vm_create_opts *o,
 		     struct dink_err *err)
 {
-	int r = plan_container(g, l, o, err);
+	int r;
 
-	if (r == 0)
-		r = open_terminal(l, o, err);
-	if (r < 0)
-		return r;
 	if (!realpath(g->root, l->root))
 		return dink_err_set(err, DINK_E_HOST, errno, "%s", g->root);
+	/* first of all: if we are killed, whose it was is known */
 	fill_state(l);
-	r = spawn_monitor(l, err);
+	r = dink_vmstate_save(l->state, err);
+	if (r == 0)
+		r = plan_container(g, l, o, err);
+	if (r == 0)
+		r = open_terminal(l, o, err);
+	if (r == 0)
+		r = spawn_monitor(l, err);
 	if (r == 0)
 		r = dink_vmstate_save(l->state, err);
 	if (r == 0)
@@ -322,6 +325,8 @@ int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const 
 		r = dink_oci_load(o->bundle ? o->bundle : ".", &size, &oci, err);
 	if (r >= 0 && o->restore)
 		r = dink_manifest_fits(o->restore, oci, err);
+	if (r >= 0)
+		vm_sweep(g->root);
 	if (r >= 0)
 		r = dink_vmstate_new(g->root, id, &state, err);
 	if (r < 0)
