@@ -97,9 +97,12 @@ static bool is_forgotten(const struct dink_vmstate *s)
 
 	if (dink_vmstate_alive(s) || vm_has_creator(s))
 		return false;
+	/* its create was killed: it never was */
+	if (dink_json_get(s->doc, "creator"))
+		return true;
 	if (bundle)
 		return stat(bundle, &st) < 0 && errno == ENOENT;
-	/* a create that was killed as it began */
+	/* killed before it could write anything down */
 	return stat(s->dir, &st) == 0 && time(NULL) - st.st_mtim.tv_sec > FORGOTTEN_S;
 }
 

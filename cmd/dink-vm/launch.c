@@ -255,6 +255,10 @@ static int do_launch(const struct vm_globals *g, struct launch *l, const struct 
 		r = dink_vmstate_save(l->state, err);
 	if (r == 0)
 		r = wait_created(l, err);
+	/* from now on it is not our death that makes it void */
+	json_object_object_del(l->state->doc, "creator");
+	if (r == 0)
+		r = dink_vmstate_save(l->state, err);
 	return r < 0 ? r : vm_write_pid_file(o->pid_file, l->state->monitor.pid, err);
 }
 

@@ -26,6 +26,7 @@ enum {
 	/* what a guest that does not read, or does not answer, may make the host keep */
 	CHAN_UNREAD_MAX = 16 << 20,
 	CHAN_UNANSWERED_MAX = 4096,
+	CHAN_PARTS_MAX = 128 << 10, /* of a message of the guest's: each takes some 100 bytes */
 };
 
 /* Bytes that wait: [head, len) of data. */

@@ -28,6 +28,7 @@ enum {
 	BARE_MS = 20000,
 	LOST_MS = 500,
 	STATUS_KILLED = 128 + SIGKILL,
+	TRACE_MAX = 128 << 10,
 	GUEST_WORDS_MAX = 2000, /* of what a guest says, into logs and error messages */
 };
 
@@ -45,13 +46,22 @@ static long long cpu_ms(const struct mon_child *child)
 
 void mon_trace(struct monitor *m, const char *what)
 {
-	if (m->log.out <= 0 || m->log.written > (64 << 10))
+	if (m->log.out <= 0 || m->log.written > TRACE_MAX)
 		return;
 	_cleanup_free_ char *line = xasprintf("[%6lld ms, CPU %5lld + %3lld ms] %s\n",
 					      (long long)dink_now_ms() - (long long)m->born_ms,
 					      cpu_ms(&m->qemu), cpu_ms(&m->virtiofsd), what);
 	if (dink_fd_write_all(m->log.out, line, strlen(line)) == 0)
 		m->log.written += strlen(line);
+}
+
+static void trace_memory(struct monitor *m)
+{
+	struct rusage use = {};
+
+	getrusage(RUSAGE_SELF, &use);
+	_cleanup_free_ char *text = xasprintf("the monitor took %ld KiB", use.ru_maxrss);
+	mon_trace(m, text);
 }
 
 static void tell_creator(struct monitor *m, struct json_object *msg)
@@ -73,21 +83,13 @@ static void tell_creator(struct monitor *m, struct json_object *msg)
 
 /* --- the end --- */
 
-static void trace_end(struct monitor *m)
-{
-	struct rusage use = {};
-
-	getrusage(RUSAGE_SELF, &use);
-	_cleanup_free_ char *text = xasprintf("end; the monitor took %ld KiB", use.ru_maxrss);
-	mon_trace(m, text);
-}
-
 static void end_now(void *ctx)
 {
 	struct monitor *m = ctx;
 
 	m->end_timer = NULL;
-	trace_end(m);
+	mon_trace(m, "end");
+	trace_memory(m);
 	if (m->qemu.pid > 0)
 		kill(m->qemu.pid, SIGKILL);
 	dink_loop_quit(m->loop, m->exit_status);
@@ -134,6 +136,7 @@ void mon_fail(struct monitor *m, struct dink_err *err)
 	if (m->status == MON_STOPPING)
 		return;
 	mon_trace(m, err->msg ? err->msg : "failed");
+	trace_memory(m);
 	if (!m->ready_told) {
 		struct json_object *msg = dink_json_new();
 		_cleanup_free_ char *text = dink_err_format(err);
@@ -149,18 +152,40 @@ void mon_fail(struct monitor *m, struct dink_err *err)
 	m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
 }
 
+static void channel_lost(void *ctx)
+{
+	struct monitor *m = ctx;
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	m->lost_timer = NULL;
+	dink_err_set(&err, DINK_E_CHILD, 0, "the channel to the guest broke: %s", m->lost_why);
+	mon_fail(m, &err);
+}
+
+/* If QEMU has ended, its own words say more: they get a moment. */
+static void lose_channel(struct monitor *m, const char *why)
+{
+	if (m->status == MON_STOPPING)
+		return;
+	snprintf(m->lost_why, sizeof(m->lost_why), "%s", why);
+	if (!m->lost_timer)
+		m->lost_timer = dink_loop_after(m->loop, LOST_MS, channel_lost, m);
+}
+
 void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 
 	if (m->status == MON_STOPPING)
 		return;
+	if (!msg) {
+		/* if the channel broke, why is told next */
+		lose_channel(m, what);
+		return;
+	}
 	/* the agent's words as they are: engines look for "not found" in them */
-	if (msg)
-		dink_err_set(&err, DINK_E_CHILD, 0, "%.*s", GUEST_WORDS_MAX,
-			     dink_json_str_or(msg, "error", what));
-	else
-		dink_err_set(&err, DINK_E_CHILD, 0, "%s: the guest is gone", what);
+	dink_err_set(&err, DINK_E_CHILD, 0, "%.*s", GUEST_WORDS_MAX,
+		     dink_json_str_or(msg, "error", what));
 	mon_fail(m, &err);
 }
 
@@ -412,8 +437,12 @@ static void take_exit(struct monitor *m, struct json_object *event)
 /* One line, and none that passes for one of ours. */
 static void trace_guest(struct monitor *m, const char *text)
 {
-	_cleanup_free_ char *line = xasprintf("guest: %.*s", GUEST_WORDS_MAX, text);
+	_cleanup_free_ char *line = NULL;
 
+	/* a guest that talks must leave room for our own last words */
+	if (m->log.written > TRACE_MAX / 2)
+		return;
+	line = xasprintf("guest: %.*s", GUEST_WORDS_MAX, text);
 	for (char *c = line; *c; c++) {
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = ' ';
@@ -434,25 +463,12 @@ static void on_event(void *ctx, struct json_object *event)
 		trace_guest(m, dink_json_str_or(event, "text", ""));
 }
 
-static void channel_lost(void *ctx)
-{
-	struct monitor *m = ctx;
-	_cleanup_(dink_err_clear) struct dink_err err = {};
-
-	m->lost_timer = NULL;
-	dink_err_set(&err, DINK_E_CHILD, 0, "the channel to the guest broke: %s", m->lost_why);
-	mon_fail(m, &err);
-}
-
 static void on_closed(void *ctx, const char *why)
 {
 	struct monitor *m = ctx;
 
 	mon_trace(m, why);
-	snprintf(m->lost_why, sizeof(m->lost_why), "%s", why);
-	/* if QEMU has ended, its own words say more: they get a moment */
-	if (m->status != MON_STOPPING && !m->lost_timer)
-		m->lost_timer = dink_loop_after(m->loop, LOST_MS, channel_lost, m);
+	lose_channel(m, why);
 }
 
 extern const struct dink_chan_ops mon_chan_ops;

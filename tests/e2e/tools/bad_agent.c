@@ -169,7 +169,7 @@ static void after_hello(void)
 	if (is("request"))
 		put_text(DINK_FRAME_REQUEST, 1, "{\"op\":\"setup\"}");
 	if (is("half")) {
-		put(huge + 4, 8); /* the start of a header, and no more */
+		put(huge, 8); /* the start of a header, and no more */
 		pause();
 	}
 	if (is("longlog")) {
@@ -199,6 +199,8 @@ static void after_start(uint32_t out)
 		put_frame(DINK_FRAME_EOF, out, NULL, 0);
 		put_frame(DINK_FRAME_DATA, out, "late", 4);
 	}
+	if (is("panics"))
+		_exit(1);
 	if (is("exits")) {
 		/* but its output never ends */
 		put_text(DINK_FRAME_EVENT, 0, "{\"event\":\"exit\",\"status\":0}");
