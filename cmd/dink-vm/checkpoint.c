@@ -16,9 +16,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
-enum { SAVE_MS = 90000, END_MS = 30000 };
+enum {
+	SAVE_MS = 90000,
+	END_MS = 30000,
+	STATE_BYTES = 1 << 20, /* what devices and the manifest take, and some */
+};
 
 enum { FILES_MAX = DINK_OCI_DISKS_MAX + 3 };
 
@@ -233,6 +238,12 @@ static int checkpoint(struct saving *s, struct dink_err *err)
 		r = save_all(s, err);
 	}
 	if (r < 0) {
+		struct statvfs vfs;
+
+		if (s->dir >= 0 && fstatvfs(s->dir, &vfs) == 0 &&
+		    (uint64_t)vfs.f_bavail * vfs.f_frsize < STATE_BYTES)
+			dink_err_hint(err, "make room for the image: %s is on a full file system",
+				      s->image);
 		remove_files(s);
 		return r;
 	}

@@ -109,6 +109,7 @@ struct monitor {
 	struct dink_source *kill_timer, *boot_timer, *end_timer, *lost_timer;
 	char lost_why[160]; /* of the channel */
 	uint32_t boot_ms;
+	int cont_tries;
 	int signal_fd;
 	int64_t born_ms;
 };

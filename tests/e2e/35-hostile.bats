@@ -291,10 +291,12 @@ it was 137" ] || [ "$output" = "it was 137" ]
 	run_vm start a
 	mkdir "$T/small"
 	mount -t tmpfs -o size=128k small "$T/small"
-	for how in --leave-running ""; do
+	# more than once: QEMU says that it failed before it can go on
+	for how in --leave-running "" "" "" ""; do
 		# shellcheck disable=SC2086
 		run run_vm checkpoint $how --image-path "$T/small/image" a
 		[ "$status" -eq 1 ]
+		[[ "$output" == *"make room for the image"* ]]
 		[ ! -e "$T/small/image" ]
 		lines=$(wc -l <"$T/a.out")
 		wait_for 5 eval '[ "$(wc -l <"$T/a.out")" -gt '"$lines"' ]'
