@@ -48,6 +48,18 @@ static _noreturn_ void report(int fd, struct birth *b, const char *what)
 	_exit(write(fd, b, sizeof(*b)) == sizeof(*b) ? 0 : 1);
 }
 
+/* In the monitor's place, as the creator expects it. */
+static _noreturn_ void refuse_birth(int sync, const char *what)
+{
+	_cleanup_json_ struct json_object *o = dink_json_new();
+	_cleanup_free_ char *text = xasprintf("start the monitor: %s: %s", what, strerror(errno));
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+
+	dink_json_set_bool(o, "ok", false);
+	dink_json_set_str(o, "error", text);
+	_exit(dink_vm_send(sync, o, NULL, 0, &ignored) < 0 ? 2 : 1);
+}
+
 static _noreturn_ void become_monitor(const struct launch *l, int sync, const char *id)
 {
 	/* above the two numbers they have to be at */
@@ -56,17 +68,19 @@ static _noreturn_ void become_monitor(const struct launch *l, int sync, const ch
 	char *argv[] = {(char[]){"dink-vm"}, (char[]){"--root"},    (char *)(uintptr_t)l->root,
 			(char[]){"monitor"}, (char *)(uintptr_t)id, NULL};
 
+	if (plan < 0 || sock < 0)
+		refuse_birth(sync, "move descriptors");
 	setsid();
 	for (int i = 0; l->slave >= 0 && i < 3; i++) {
 		if (dup2(l->slave, i) < 0)
-			_exit(1);
+			refuse_birth(sock, "give it the terminal");
 	}
 	/* in its state folder: /proc/PID/cwd/control.sock is how dink finds it from far away */
-	if (plan < 0 || sock < 0 || dup2(plan, DINK_MONITOR_PLAN_FD) < 0 ||
-	    dup2(sock, DINK_MONITOR_SYNC_FD) < 0 || chdir(l->state->dir) < 0)
-		_exit(1);
+	if (dup2(plan, DINK_MONITOR_PLAN_FD) < 0 || dup2(sock, DINK_MONITOR_SYNC_FD) < 0 ||
+	    chdir(l->state->dir) < 0)
+		refuse_birth(sock, "its descriptors and folder");
 	execv("/proc/self/exe", argv);
-	_exit(1);
+	refuse_birth(sock, "/proc/self/exe");
 }
 
 static _noreturn_ void give_birth(const struct launch *l, int sync, int out)
@@ -121,6 +135,8 @@ static int spawn_monitor(struct launch *l, struct dink_err *err)
 		return dink_err_set(err, DINK_E_HOST, b.errnum, "%s", b.what);
 	l->state->monitor = (struct dink_pid){.pid = b.pid};
 	l->pidfd = (int)syscall(SYS_pidfd_open, b.pid, 0);
+	if (l->pidfd < 0 && errno != ESRCH)
+		return dink_err_set(err, DINK_E_HOST, errno, "watch the monitor");
 	if (l->pidfd < 0 || dink_pid_identify(b.pid, &l->state->monitor) < 0)
 		return dink_err_set(err, DINK_E_CHILD, 0, "the monitor died at once");
 	return 0;

@@ -149,7 +149,8 @@ void mon_fail(struct monitor *m, struct dink_err *err)
 	}
 	m->status = MON_STOPPING;
 	m->exit_status = STATUS_KILLED;
-	m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
+	if (m->loop)
+		m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
 }
 
 static void channel_lost(void *ctx)
