@@ -104,6 +104,20 @@ static _noreturn_ void give_birth(const struct launch *l, int sync, int out)
 	_exit(write(out, &b, sizeof(b)) == sizeof(b) ? 0 : 1);
 }
 
+/* The monitor's word: created, or why not. */
+static int read_answer(struct launch *l, uint32_t timeout_ms, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	int r = dink_vm_recv(l->sync, timeout_ms, &answer, err);
+
+	if (r < 0)
+		return dink_err_push(err, "waiting for the VM (see %s/monitor.log)", l->state->dir);
+	if (!dink_json_bool_or(answer, "ok", false))
+		return dink_err_set(err, DINK_E_CHILD, 0, "%s",
+				    dink_json_str_or(answer, "error", "the monitor failed"));
+	return 0;
+}
+
 static int spawn_monitor(struct launch *l, struct dink_err *err)
 {
 	int sync[2], pipefd[2], status;
@@ -137,9 +151,11 @@ static int spawn_monitor(struct launch *l, struct dink_err *err)
 	l->pidfd = (int)syscall(SYS_pidfd_open, b.pid, 0);
 	if (l->pidfd < 0 && errno != ESRCH)
 		return dink_err_set(err, DINK_E_HOST, errno, "watch the monitor");
-	if (l->pidfd < 0 || dink_pid_identify(b.pid, &l->state->monitor) < 0)
-		return dink_err_set(err, DINK_E_CHILD, 0, "the monitor died at once");
-	return 0;
+	if (l->pidfd >= 0 && dink_pid_identify(b.pid, &l->state->monitor) == 0)
+		return 0;
+	/* dead already: it has said why */
+	int r = read_answer(l, REASON_MS, err);
+	return r < 0 ? r : dink_err_set(err, DINK_E_CHILD, 0, "the monitor died at once");
 }
 
 static int write_plan(struct launch *l, struct json_object *plan, struct dink_err *err)
@@ -206,20 +222,6 @@ static int open_terminal(struct launch *l, const struct vm_create_opts *o, struc
 	return vm_open_console(o->console_socket,
 			       dink_json_get(l->oci->config, "process.consoleSize"), &l->slave,
 			       err);
-}
-
-/* The monitor's word: created, or why not. */
-static int read_answer(struct launch *l, uint32_t timeout_ms, struct dink_err *err)
-{
-	_cleanup_json_ struct json_object *answer = NULL;
-	int r = dink_vm_recv(l->sync, timeout_ms, &answer, err);
-
-	if (r < 0)
-		return dink_err_push(err, "waiting for the VM (see %s/monitor.log)", l->state->dir);
-	if (!dink_json_bool_or(answer, "ok", false))
-		return dink_err_set(err, DINK_E_CHILD, 0, "%s",
-				    dink_json_str_or(answer, "error", "the monitor failed"));
-	return 0;
 }
 
 static int wait_created(struct launch *l, struct dink_err *err)

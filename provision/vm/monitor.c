@@ -29,6 +29,7 @@ enum {
 	LOST_MS = 500,
 	STATUS_KILLED = 128 + SIGKILL,
 	TRACE_MAX = 128 << 10,
+	FILES_MIN = 256,
 	GUEST_WORDS_MAX = 2000, /* of what a guest says, into logs and error messages */
 };
 
@@ -590,8 +591,29 @@ static int take_stdio(struct monitor *m, struct dink_err *err)
 	return 0;
 }
 
+/*
+ * As many as there may be: each exec takes three here, each file that the guest has open one of
+ * virtiofsd's. With too few QEMU does not fail: its devices hang.
+ */
+static int raise_files(struct dink_err *err)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "the limit of open files");
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max >= FILES_MIN)
+		return 0;
+	dink_err_set(err, DINK_E_HOST, EMFILE, "a VM needs %d open files, the limit is %llu",
+		     FILES_MIN, (unsigned long long)files.rlim_max);
+	return dink_err_hint(err, "raise the hard limit of who starts dink-vm (LimitNOFILE=, "
+				  "ulimit -Hn)");
+}
+
 static int begin(struct monitor *m, struct dink_err *err)
 {
+	if (raise_files(err) < 0)
+		return -EMFILE;
 	m->loop = dink_loop_new();
 	if (!m->loop)
 		return dink_err_set(err, DINK_E_HOST, errno, "make an epoll loop");
