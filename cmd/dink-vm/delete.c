@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* delete: a container whose monitor is gone leaves a folder; --force ends the monitor first. */
+/*
+ * delete: a container whose monitor is gone leaves a folder; --force ends the monitor first. What an
+ * engine forgot to delete (one that was killed while it created; Podman, whose conmon was killed)
+ * is swept up by the next create or list.
+ */
 #include "cmd/dink-vm/vm.h"
+
+#include "provision/base/file.h"
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 
-enum { GONE_MS = 10000 };
+enum { GONE_MS = 10000, FORGOTTEN_S = 60 };
 
 /* A pidfd that still means our monitor, or -1 if it is gone. */
 static int hold_monitor(const struct dink_vmstate *s)
@@ -59,6 +67,16 @@ int vm_delete_state(struct dink_vmstate *s, struct dink_err *err)
 	return dink_vmstate_remove(s, err);
 }
 
+bool vm_has_creator(const struct dink_vmstate *s)
+{
+	struct dink_pid creator = {
+		.pid = (pid_t)dink_json_int_or(s->doc, "creator", 0),
+		.start = (uint64_t)dink_json_int_or(s->doc, "creator_start", 0),
+	};
+
+	return creator.pid > 0 && dink_pid_alive(&creator);
+}
+
 /*
  * A create that is still at work decides itself what becomes of its container. containerd cleans up
  * after an ended shim by `delete --force` some time later; an engine that restarts a container has
@@ -66,13 +84,43 @@ int vm_delete_state(struct dink_vmstate *s, struct dink_err *err)
  */
 static bool is_being_created(const struct dink_vmstate *s)
 {
-	struct dink_pid creator = {
-		.pid = (pid_t)dink_json_int_or(s->doc, "creator", 0),
-		.start = (uint64_t)dink_json_int_or(s->doc, "creator_start", 0),
-	};
 	char buf[32];
 
-	return creator.pid > 0 && dink_pid_alive(&creator) && STREQ(vm_status(s, buf), "creating");
+	return vm_has_creator(s) && STREQ(vm_status(s, buf), "creating");
+}
+
+/* Nobody will ask for it any more: the engine has removed the bundle, and all processes are gone. */
+static bool is_forgotten(const struct dink_vmstate *s)
+{
+	const char *bundle = dink_json_str_or(s->doc, "bundle", NULL);
+	struct stat st;
+
+	if (dink_vmstate_alive(s) || vm_has_creator(s))
+		return false;
+	/* its create was killed: it never was */
+	if (dink_json_get(s->doc, "creator"))
+		return true;
+	if (bundle)
+		return stat(bundle, &st) < 0 && errno == ENOENT;
+	/* killed before it could write anything down */
+	return stat(s->dir, &st) == 0 && time(NULL) - st.st_mtim.tv_sec > FORGOTTEN_S;
+}
+
+void vm_sweep(const char *root)
+{
+	_cleanup_closedir_ DIR *d = opendir(root);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		_cleanup_(dink_err_clear) struct dink_err ignored = {};
+		_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
+
+		if (e->d_name[0] == '.' || e->d_type != DT_DIR ||
+		    dink_vmstate_load(root, e->d_name, &s, &ignored) < 0)
+			continue;
+		if (is_forgotten(s))
+			(void)!dink_vmstate_remove(s, &ignored);
+	}
 }
 
 int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err)

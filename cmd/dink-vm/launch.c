@@ -48,6 +48,18 @@ static _noreturn_ void report(int fd, struct birth *b, const char *what)
 	_exit(write(fd, b, sizeof(*b)) == sizeof(*b) ? 0 : 1);
 }
 
+/* In the monitor's place, as the creator expects it. */
+static _noreturn_ void refuse_birth(int sync, const char *what)
+{
+	_cleanup_json_ struct json_object *o = dink_json_new();
+	_cleanup_free_ char *text = xasprintf("start the monitor: %s: %s", what, strerror(errno));
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+
+	dink_json_set_bool(o, "ok", false);
+	dink_json_set_str(o, "error", text);
+	_exit(dink_vm_send(sync, o, NULL, 0, &ignored) < 0 ? 2 : 1);
+}
+
 static _noreturn_ void become_monitor(const struct launch *l, int sync, const char *id)
 {
 	/* above the two numbers they have to be at */
@@ -56,17 +68,19 @@ static _noreturn_ void become_monitor(const struct launch *l, int sync, const ch
 	char *argv[] = {(char[]){"dink-vm"}, (char[]){"--root"},    (char *)(uintptr_t)l->root,
 			(char[]){"monitor"}, (char *)(uintptr_t)id, NULL};
 
+	if (plan < 0 || sock < 0)
+		refuse_birth(sync, "move descriptors");
 	setsid();
 	for (int i = 0; l->slave >= 0 && i < 3; i++) {
 		if (dup2(l->slave, i) < 0)
-			_exit(1);
+			refuse_birth(sock, "give it the terminal");
 	}
 	/* in its state folder: /proc/PID/cwd/control.sock is how dink finds it from far away */
-	if (plan < 0 || sock < 0 || dup2(plan, DINK_MONITOR_PLAN_FD) < 0 ||
-	    dup2(sock, DINK_MONITOR_SYNC_FD) < 0 || chdir(l->state->dir) < 0)
-		_exit(1);
+	if (dup2(plan, DINK_MONITOR_PLAN_FD) < 0 || dup2(sock, DINK_MONITOR_SYNC_FD) < 0 ||
+	    chdir(l->state->dir) < 0)
+		refuse_birth(sock, "its descriptors and folder");
 	execv("/proc/self/exe", argv);
-	_exit(1);
+	refuse_birth(sock, "/proc/self/exe");
 }
 
 static _noreturn_ void give_birth(const struct launch *l, int sync, int out)
@@ -88,6 +102,20 @@ static _noreturn_ void give_birth(const struct launch *l, int sync, int out)
 	if (b.pid == 0)
 		become_monitor(l, sync, l->state->id);
 	_exit(write(out, &b, sizeof(b)) == sizeof(b) ? 0 : 1);
+}
+
+/* The monitor's word: created, or why not. */
+static int read_answer(struct launch *l, uint32_t timeout_ms, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	int r = dink_vm_recv(l->sync, timeout_ms, &answer, err);
+
+	if (r < 0)
+		return dink_err_push(err, "waiting for the VM (see %s/monitor.log)", l->state->dir);
+	if (!dink_json_bool_or(answer, "ok", false))
+		return dink_err_set(err, DINK_E_CHILD, 0, "%s",
+				    dink_json_str_or(answer, "error", "the monitor failed"));
+	return 0;
 }
 
 static int spawn_monitor(struct launch *l, struct dink_err *err)
@@ -121,9 +149,13 @@ static int spawn_monitor(struct launch *l, struct dink_err *err)
 		return dink_err_set(err, DINK_E_HOST, b.errnum, "%s", b.what);
 	l->state->monitor = (struct dink_pid){.pid = b.pid};
 	l->pidfd = (int)syscall(SYS_pidfd_open, b.pid, 0);
-	if (l->pidfd < 0 || dink_pid_identify(b.pid, &l->state->monitor) < 0)
-		return dink_err_set(err, DINK_E_CHILD, 0, "the monitor died at once");
-	return 0;
+	if (l->pidfd < 0 && errno != ESRCH)
+		return dink_err_set(err, DINK_E_HOST, errno, "watch the monitor");
+	if (l->pidfd >= 0 && dink_pid_identify(b.pid, &l->state->monitor) == 0)
+		return 0;
+	/* dead already: it has said why */
+	int r = read_answer(l, REASON_MS, err);
+	return r < 0 ? r : dink_err_set(err, DINK_E_CHILD, 0, "the monitor died at once");
 }
 
 static int write_plan(struct launch *l, struct json_object *plan, struct dink_err *err)
@@ -192,20 +224,6 @@ static int open_terminal(struct launch *l, const struct vm_create_opts *o, struc
 			       err);
 }
 
-/* The monitor's word: created, or why not. */
-static int read_answer(struct launch *l, uint32_t timeout_ms, struct dink_err *err)
-{
-	_cleanup_json_ struct json_object *answer = NULL;
-	int r = dink_vm_recv(l->sync, timeout_ms, &answer, err);
-
-	if (r < 0)
-		return dink_err_push(err, "waiting for the VM (see %s/monitor.log)", l->state->dir);
-	if (!dink_json_bool_or(answer, "ok", false))
-		return dink_err_set(err, DINK_E_CHILD, 0, "%s",
-				    dink_json_str_or(answer, "error", "the monitor failed"));
-	return 0;
-}
-
 static int wait_created(struct launch *l, struct dink_err *err)
 {
 	_cleanup_(dink_err_clear) struct dink_err hook = {};
@@ -238,20 +256,27 @@ static int wait_created(struct launch *l, struct dink_err *err)
 static int do_launch(const struct vm_globals *g, struct launch *l, const struct vm_create_opts *o,
 		     struct dink_err *err)
 {
-	int r = plan_container(g, l, o, err);
+	int r;
 
-	if (r == 0)
-		r = open_terminal(l, o, err);
-	if (r < 0)
-		return r;
 	if (!realpath(g->root, l->root))
 		return dink_err_set(err, DINK_E_HOST, errno, "%s", g->root);
+	/* first of all: if we are killed, whose it was is known */
 	fill_state(l);
-	r = spawn_monitor(l, err);
+	r = dink_vmstate_save(l->state, err);
+	if (r == 0)
+		r = plan_container(g, l, o, err);
+	if (r == 0)
+		r = open_terminal(l, o, err);
+	if (r == 0)
+		r = spawn_monitor(l, err);
 	if (r == 0)
 		r = dink_vmstate_save(l->state, err);
 	if (r == 0)
 		r = wait_created(l, err);
+	/* from now on it is not our death that makes it void */
+	json_object_object_del(l->state->doc, "creator");
+	if (r == 0)
+		r = dink_vmstate_save(l->state, err);
 	return r < 0 ? r : vm_write_pid_file(o->pid_file, l->state->monitor.pid, err);
 }
 
@@ -277,6 +302,17 @@ static void undo_launch(struct launch *l)
 	if (getenv("DINK_VM_KEEP"))
 		return;
 	(void)!dink_vmstate_remove(l->state, &ignored);
+}
+
+static int check_timeout(const char *text, struct dink_err *err)
+{
+	char *end;
+	long n = text ? strtol(text, &end, 10) : 1;
+
+	if (n < 1 || n > 3600 || (text && *end))
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    "--boot-timeout %s is no number from 1 to 3600", text);
+	return 0;
 }
 
 static int parse_size(const struct vm_globals *g, struct dink_oci_size *ret, struct dink_err *err)
@@ -306,9 +342,13 @@ int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const 
 	if (r >= 0)
 		r = parse_size(g, &size, err);
 	if (r >= 0)
+		r = check_timeout(g->boot_timeout, err);
+	if (r >= 0)
 		r = dink_oci_load(o->bundle ? o->bundle : ".", &size, &oci, err);
 	if (r >= 0 && o->restore)
 		r = dink_manifest_fits(o->restore, oci, err);
+	if (r >= 0)
+		vm_sweep(g->root);
 	if (r >= 0)
 		r = dink_vmstate_new(g->root, id, &state, err);
 	if (r < 0)

@@ -251,6 +251,8 @@ int main(_unused_ int argc, char **argv)
 		 "where the memory of VMs that can be saved lies (the state folder)"},
 		{0, "template-dir", VM_OPT_STRING, &g.template_dir,
 		 "where booted guests are kept to start from, or none (ROOT/.templates)"},
+		{0, "boot-timeout", VM_OPT_STRING, &g.boot_timeout,
+		 "seconds until a guest that is not ready is given up (180)"},
 		{'h', "help", VM_OPT_FLAG, &g.help, "this text"},
 		{'v', "version", VM_OPT_FLAG, &g.version, "the version"},
 		{},

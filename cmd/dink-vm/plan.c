@@ -222,6 +222,8 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 		dink_json_set_int(plan, "tsc_khz", dink_tsc_khz(g->root));
 	if (g->ram_dir)
 		dink_json_set_str(plan, "ram_dir", g->ram_dir);
+	if (g->boot_timeout)
+		dink_json_set_int(plan, "boot_timeout_ms", atoi(g->boot_timeout) * 1000);
 	add_sources(plan, oci);
 	dink_json_set(plan, "setup", make_setup(oci));
 	dink_json_set(plan, "create", json_object_get(oci->config));

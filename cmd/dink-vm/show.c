@@ -14,7 +14,10 @@ const char *vm_status(const struct dink_vmstate *s, char buf[32])
 
 	dink_json_set_str(req, "op", "state");
 	if (dink_vmstate_call(s, req, STATE_MS, &answer, &ignored) < 0)
-		snprintf(buf, 32, "%s", dink_vmstate_alive(s) ? "creating" : "stopped");
+		snprintf(buf, 32, "%s",
+			 dink_vmstate_alive(s) || (s->monitor.pid == 0 && vm_has_creator(s))
+				 ? "creating"
+				 : "stopped");
 	else
 		snprintf(buf, 32, "%s", dink_json_str_or(answer, "status", "unknown"));
 	return buf;
@@ -93,6 +96,7 @@ int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err)
 		r = check_format(format, &json, err);
 	if (r < 0)
 		return r;
+	vm_sweep(g->root);
 	_cleanup_json_ struct json_object *all = collect(g->root);
 	if (json && !quiet) {
 		puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PLAIN |

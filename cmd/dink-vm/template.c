@@ -18,11 +18,13 @@
 #include <limits.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 enum {
 	KEPT = 4,
 	/* what a guest has touched when it has booted, and room to spare */
 	ROOM_BYTES = 256 << 20,
+	FAILED_S = 60,
 };
 
 /* What the machine is made of; the rest of a plan is the container's. */
@@ -115,6 +117,9 @@ static int make(struct json_object *plan, const struct template *t, struct dink_
 		if (v)
 			dink_json_set(bare, machine[i], json_object_get(v));
 	}
+	struct json_object *limit = dink_json_get(plan, "boot_timeout_ms");
+	if (limit)
+		dink_json_set(bare, "boot_timeout_ms", json_object_get(limit));
 	dink_json_set(bare, "disks", json_object_new_array());
 	dink_json_set_bool(bare, "bare", true);
 	r = vm_launch_bare(t->root, id, bare, &state, err);
@@ -155,6 +160,14 @@ static bool drop_oldest(const char *root)
 	return n > KEPT && dink_rm_rf(oldest, &ignored) == 0;
 }
 
+/* Not tried again at once, since each try costs a boot; later, since it may have been killed. */
+static bool has_failed(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && time(NULL) - st.st_mtim.tv_sec < FAILED_S;
+}
+
 /* One maker; the others wait, which is quicker than booting beside it. */
 static int find_or_make(struct json_object *plan, const struct template *t, struct dink_err *err)
 {
@@ -165,7 +178,7 @@ static int find_or_make(struct json_object *plan, const struct template *t, stru
 
 	if (r < 0 || held < 0 || is_made(t))
 		return r;
-	if (dink_exists(failed))
+	if (has_failed(failed))
 		return dink_err_set(err, DINK_E_HOST, 0, "it could not be made: see %s", failed);
 	if (!has_room(t->root))
 		return dink_err_set(err, DINK_E_HOST, ENOSPC, "%s", t->root);
@@ -176,6 +189,7 @@ static int find_or_make(struct json_object *plan, const struct template *t, stru
 		(void)!dink_file_write(failed, text, strlen(text), 0600, &ignored);
 		return r;
 	}
+	unlink(failed);
 	while (drop_oldest(t->root))
 		;
 	return 0;

@@ -22,6 +22,7 @@ struct vm_globals {
 	const char *accel;
 	const char *ram_dir;
 	const char *template_dir; /* "none" = no templates; NULL = ROOT/.templates */
+	const char *boot_timeout; /* seconds */
 	bool systemd_cgroup;
 	bool debug;
 	bool help;
@@ -111,6 +112,8 @@ int vm_parse_signal(const char *text);
 /* delete.c */
 int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_delete_state(struct dink_vmstate *s, struct dink_err *err);
+bool vm_has_creator(const struct dink_vmstate *s); /* a create of it is still at work */
+void vm_sweep(const char *root); /* state of dead containers whose bundle is gone */
 /* show.c */
 int vm_state(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err);

@@ -51,7 +51,7 @@ int dink_tap_open(int n, int *ret_fd, struct dink_err *err)
 	int r = dink_nl_open(&nl, err);
 	if (r < 0)
 		return r;
-	r = set_link(nl, (int)if_nametoindex(ifr.ifr_name), 0);
+	r = ioctl(nl, SIOCGIFINDEX, &ifr) < 0 ? -errno : set_link(nl, ifr.ifr_ifindex, 0);
 	if (r < 0)
 		return dink_err_set(err, DINK_E_HOST, -r, "bring up the tap %s", ifr.ifr_name);
 	*ret_fd = TAKE_FD(fd);

@@ -54,6 +54,7 @@ static void fail_requests(struct dink_chan *c)
 
 	while ((r = c->requests)) {
 		c->requests = r->next;
+		c->n_requests--;
 		if (r->reply)
 			r->reply(r->ctx, NULL);
 		free(r);
@@ -178,6 +179,7 @@ static struct chan_request *take_request(struct dink_chan *c, uint32_t id)
 			struct chan_request *r = *at;
 
 			*at = r->next;
+			c->n_requests--;
 			return r;
 		}
 	}
@@ -207,10 +209,25 @@ static void refuse_request(struct dink_chan *c, uint32_t id, const char *text, i
 	dink_chan_respond(c, id, o);
 }
 
+/* Short values cost a parser more than their text: looked at before it is let loose on them. */
+static bool has_many_parts(const uint8_t *text, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += text[i] == ',' || text[i] == '[' || text[i] == '{';
+	return n > CHAN_PARTS_MAX;
+}
+
 static void take_message(struct dink_chan *c, const struct dink_frame *f, const uint8_t *payload)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	_cleanup_json_ struct json_object *msg = NULL;
+
+	if (c->host && has_many_parts(payload, f->len)) {
+		chan_break(c, "the guest sent a message of too many parts");
+		return;
+	}
 
 	if (dink_json_parse((const char *)payload, f->len, "message", &msg, &err) < 0 ||
 	    !json_object_is_type(msg, json_type_object)) {
@@ -336,6 +353,15 @@ void dink_chan_free(struct dink_chan *c)
 	chan_leave(c);
 }
 
+/* Callers can be made to ask for ever: engines look after a container's health. */
+static void check_peer(struct dink_chan *c)
+{
+	if (c->n_requests >= CHAN_UNANSWERED_MAX)
+		chan_break(c, "the peer left %d requests without an answer", CHAN_UNANSWERED_MAX);
+	else if (chan_buf_used(&c->out) > CHAN_UNREAD_MAX)
+		chan_break(c, "the peer does not read what it is sent");
+}
+
 static uint32_t take_id(struct dink_chan *c)
 {
 	if (c->next_id == UINT32_MAX) {
@@ -348,9 +374,11 @@ static uint32_t take_id(struct dink_chan *c)
 void dink_chan_request(struct dink_chan *c, struct json_object *msg, dink_chan_reply_fn reply,
 		       void *ctx)
 {
-	uint32_t id = c->dead ? 0 : take_id(c);
 	struct chan_request *r;
+	uint32_t id;
 
+	check_peer(c);
+	id = c->dead ? 0 : take_id(c);
 	if (!id) {
 		json_object_put(msg);
 		if (reply)
@@ -368,6 +396,7 @@ void dink_chan_request(struct dink_chan *c, struct json_object *msg, dink_chan_r
 	r->ctx = ctx;
 	r->next = c->requests;
 	c->requests = r;
+	c->n_requests++;
 	chan_flush(c);
 }
 

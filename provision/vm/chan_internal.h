@@ -23,6 +23,10 @@ enum {
 	CHAN_READ_MAX = DINK_DATA_MAX - DINK_FRAME_HEADER,
 	CHAN_CREDIT_STEP = DINK_WINDOW / 4,
 	CHAN_HASH = 256,
+	/* what a guest that does not read, or does not answer, may make the host keep */
+	CHAN_UNREAD_MAX = 16 << 20,
+	CHAN_UNANSWERED_MAX = 4096,
+	CHAN_PARTS_MAX = 128 << 10, /* of a message of the guest's: each takes some 100 bytes */
 };
 
 /* Bytes that wait: [head, len) of data. */
@@ -91,6 +95,7 @@ struct dink_chan {
 	struct chan_buf in;
 	struct chan_buf out;
 	struct chan_request *requests;
+	size_t n_requests;
 	struct chan_stream *first, *last;
 	struct chan_stream *hash[CHAN_HASH];
 	size_t n_streams;

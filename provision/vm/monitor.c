@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -27,6 +28,9 @@ enum {
 	BARE_MS = 20000,
 	LOST_MS = 500,
 	STATUS_KILLED = 128 + SIGKILL,
+	TRACE_MAX = 128 << 10,
+	FILES_MIN = 256,
+	GUEST_WORDS_MAX = 2000, /* of what a guest says, into logs and error messages */
 };
 
 /* CPU time that a program of ours has used so far */
@@ -43,13 +47,22 @@ static long long cpu_ms(const struct mon_child *child)
 
 void mon_trace(struct monitor *m, const char *what)
 {
-	if (m->log.out <= 0 || m->log.written > (64 << 10))
+	if (m->log.out <= 0 || m->log.written > TRACE_MAX)
 		return;
 	_cleanup_free_ char *line = xasprintf("[%6lld ms, CPU %5lld + %3lld ms] %s\n",
 					      (long long)dink_now_ms() - (long long)m->born_ms,
 					      cpu_ms(&m->qemu), cpu_ms(&m->virtiofsd), what);
 	if (dink_fd_write_all(m->log.out, line, strlen(line)) == 0)
 		m->log.written += strlen(line);
+}
+
+static void trace_memory(struct monitor *m)
+{
+	struct rusage use = {};
+
+	getrusage(RUSAGE_SELF, &use);
+	_cleanup_free_ char *text = xasprintf("the monitor took %ld KiB", use.ru_maxrss);
+	mon_trace(m, text);
 }
 
 static void tell_creator(struct monitor *m, struct json_object *msg)
@@ -77,6 +90,7 @@ static void end_now(void *ctx)
 
 	m->end_timer = NULL;
 	mon_trace(m, "end");
+	trace_memory(m);
 	if (m->qemu.pid > 0)
 		kill(m->qemu.pid, SIGKILL);
 	dink_loop_quit(m->loop, m->exit_status);
@@ -123,6 +137,7 @@ void mon_fail(struct monitor *m, struct dink_err *err)
 	if (m->status == MON_STOPPING)
 		return;
 	mon_trace(m, err->msg ? err->msg : "failed");
+	trace_memory(m);
 	if (!m->ready_told) {
 		struct json_object *msg = dink_json_new();
 		_cleanup_free_ char *text = dink_err_format(err);
@@ -135,7 +150,28 @@ void mon_fail(struct monitor *m, struct dink_err *err)
 	}
 	m->status = MON_STOPPING;
 	m->exit_status = STATUS_KILLED;
-	m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
+	if (m->loop)
+		m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
+}
+
+static void channel_lost(void *ctx)
+{
+	struct monitor *m = ctx;
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	m->lost_timer = NULL;
+	dink_err_set(&err, DINK_E_CHILD, 0, "the channel to the guest broke: %s", m->lost_why);
+	mon_fail(m, &err);
+}
+
+/* If QEMU has ended, its own words say more: they get a moment. */
+static void lose_channel(struct monitor *m, const char *why)
+{
+	if (m->status == MON_STOPPING)
+		return;
+	snprintf(m->lost_why, sizeof(m->lost_why), "%s", why);
+	if (!m->lost_timer)
+		m->lost_timer = dink_loop_after(m->loop, LOST_MS, channel_lost, m);
 }
 
 void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what)
@@ -144,11 +180,14 @@ void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what)
 
 	if (m->status == MON_STOPPING)
 		return;
+	if (!msg) {
+		/* if the channel broke, why is told next */
+		lose_channel(m, what);
+		return;
+	}
 	/* the agent's words as they are: engines look for "not found" in them */
-	if (msg)
-		dink_err_set(&err, DINK_E_CHILD, 0, "%s", dink_json_str_or(msg, "error", what));
-	else
-		dink_err_set(&err, DINK_E_CHILD, 0, "%s: the guest is gone", what);
+	dink_err_set(&err, DINK_E_CHILD, 0, "%.*s", GUEST_WORDS_MAX,
+		     dink_json_str_or(msg, "error", what));
 	mon_fail(m, &err);
 }
 
@@ -397,6 +436,22 @@ static void take_exit(struct monitor *m, struct json_object *event)
 		mon_finish(m, status);
 }
 
+/* One line, and none that passes for one of ours. */
+static void trace_guest(struct monitor *m, const char *text)
+{
+	_cleanup_free_ char *line = NULL;
+
+	/* a guest that talks must leave room for our own last words */
+	if (m->log.written > TRACE_MAX / 2)
+		return;
+	line = xasprintf("guest: %.*s", GUEST_WORDS_MAX, text);
+	for (char *c = line; *c; c++) {
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = ' ';
+	}
+	mon_trace(m, line);
+}
+
 static void on_event(void *ctx, struct json_object *event)
 {
 	struct monitor *m = ctx;
@@ -407,17 +462,7 @@ static void on_event(void *ctx, struct json_object *event)
 	else if (STREQ(name, "exit"))
 		take_exit(m, event);
 	else if (STREQ(name, "log"))
-		mon_trace(m, dink_json_str_or(event, "text", ""));
-}
-
-static void channel_lost(void *ctx)
-{
-	struct monitor *m = ctx;
-	_cleanup_(dink_err_clear) struct dink_err err = {};
-
-	m->lost_timer = NULL;
-	dink_err_set(&err, DINK_E_CHILD, 0, "the channel to the guest broke");
-	mon_fail(m, &err);
+		trace_guest(m, dink_json_str_or(event, "text", ""));
 }
 
 static void on_closed(void *ctx, const char *why)
@@ -425,9 +470,7 @@ static void on_closed(void *ctx, const char *why)
 	struct monitor *m = ctx;
 
 	mon_trace(m, why);
-	/* if QEMU has ended, its own words say more: they get a moment */
-	if (m->status != MON_STOPPING && !m->lost_timer)
-		m->lost_timer = dink_loop_after(m->loop, LOST_MS, channel_lost, m);
+	lose_channel(m, why);
 }
 
 extern const struct dink_chan_ops mon_chan_ops;
@@ -449,6 +492,9 @@ static void qmp_event(void *ctx, const char *name, struct json_object *data)
 	mon_trace(m, name);
 	if (STREQ(name, "MIGRATION"))
 		mon_migrated(m, dink_json_str_or(data, "status", ""));
+	if (STREQ(name, "VSERPORT_CHANGE") && !dink_json_bool_or(data, "open", true) &&
+	    m->status != MON_STOPPING && !m->lost_timer)
+		on_closed(m, "the agent closed its port");
 	if (STREQ(name, "GUEST_PANICKED") && m->status != MON_STOPPING) {
 		_cleanup_(dink_err_clear) struct dink_err err = {};
 		dink_err_set(&err, DINK_E_CHILD, 0,
@@ -502,8 +548,8 @@ static void boot_overdue(void *ctx)
 
 	m->boot_timer = NULL;
 	mon_drain_logs(m);
-	dink_err_set(&err, DINK_E_CHILD, ETIMEDOUT, "the guest did not start within %d s",
-		     BOOT_TIMEOUT_MS / 1000);
+	dink_err_set(&err, DINK_E_CHILD, ETIMEDOUT, "the guest did not start within %u s",
+		     m->boot_ms / 1000);
 	dink_err_detail(&err, m->console.tail);
 	mon_fail(m, &err);
 }
@@ -545,14 +591,36 @@ static int take_stdio(struct monitor *m, struct dink_err *err)
 	return 0;
 }
 
+/*
+ * As many as there may be: each exec takes three here, each file that the guest has open one of
+ * virtiofsd's. With too few QEMU does not fail: its devices hang.
+ */
+static int raise_files(struct dink_err *err)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "the limit of open files");
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max >= FILES_MIN)
+		return 0;
+	dink_err_set(err, DINK_E_HOST, EMFILE, "a VM needs %d open files, the limit is %llu",
+		     FILES_MIN, (unsigned long long)files.rlim_max);
+	return dink_err_hint(err, "raise the hard limit of who starts dink-vm (LimitNOFILE=, "
+				  "ulimit -Hn)");
+}
+
 static int begin(struct monitor *m, struct dink_err *err)
 {
+	if (raise_files(err) < 0)
+		return -EMFILE;
 	m->loop = dink_loop_new();
 	if (!m->loop)
 		return dink_err_set(err, DINK_E_HOST, errno, "make an epoll loop");
 	m->sync_source = dink_loop_add(m->loop, m->sync_fd, EPOLLIN, read_sync, m);
-	m->boot_timer = dink_loop_after(m->loop, BOOT_TIMEOUT_MS, boot_overdue, m);
 	int r = read_plan(m, err);
+	m->boot_ms = (uint32_t)dink_json_int_or(m->plan, "boot_timeout_ms", BOOT_TIMEOUT_MS);
+	m->boot_timer = dink_loop_after(m->loop, m->boot_ms, boot_overdue, m);
 	if (r == 0)
 		r = take_stdio(m, err);
 	if (r == 0)

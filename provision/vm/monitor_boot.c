@@ -94,6 +94,26 @@ static bool ended_with_qemu(const struct death *d, int status)
 	       poll(&p, 1, QEMU_END_MS) > 0;
 }
 
+static void describe_death(const struct monitor *m, const char *name, int status,
+			   struct dink_err *err)
+{
+	if (WIFSIGNALED(status)) {
+		dink_err_set(err, DINK_E_CHILD, 0, "%s was killed by signal %d", name,
+			     WTERMSIG(status));
+		if (WTERMSIG(status) == SIGBUS && m->ram_fd >= 0)
+			dink_err_hint(err, "the file system with the guest's memory is full: "
+					   "make room, or name a folder with --ram-dir");
+	} else if (status == 0 && STREQ(name, "QEMU")) {
+		/* -no-reboot: a panic is a reboot, too */
+		dink_err_set(err, DINK_E_CHILD, 0,
+			     "the guest's kernel panicked or went down: see %s/console.log",
+			     m->dir);
+	} else {
+		dink_err_set(err, DINK_E_CHILD, 0, "%s exited %d%s%s", name, WEXITSTATUS(status),
+			     m->log.tail_len ? ": " : "", m->log.tail);
+	}
+}
+
 static void see_death(void *ctx, _unused_ int fd, _unused_ uint32_t events)
 {
 	struct death *d = ctx;
@@ -114,12 +134,7 @@ static void see_death(void *ctx, _unused_ int fd, _unused_ uint32_t events)
 	if (ended_with_qemu(d, status))
 		return;
 	mon_drain_logs(m);
-	if (WIFSIGNALED(status))
-		dink_err_set(&err, DINK_E_CHILD, 0, "%s was killed by signal %d", name,
-			     WTERMSIG(status));
-	else
-		dink_err_set(&err, DINK_E_CHILD, 0, "%s exited %d%s%s", name, WEXITSTATUS(status),
-			     m->log.tail_len ? ": " : "", m->log.tail);
+	describe_death(m, name, status, &err);
 	if (m->console.tail_len)
 		dink_err_detail(&err, m->console.tail);
 	mon_fail(m, &err);

@@ -8,7 +8,7 @@
 
 #include <signal.h>
 
-enum { HOLD_MS = 10000, SAVE_MS = 60000 };
+enum { HOLD_MS = 10000, SAVE_MS = 60000, CONT_AGAIN_MS = 10, CONT_TRIES = 500 };
 
 static void release_guest(struct monitor *m)
 {
@@ -31,11 +31,38 @@ static void free_ckpt(struct monitor *m)
 	free(k);
 }
 
+static void send_cont(void *ctx);
+
+/* QEMU says how a save ended some time before it is through with it, and refuses this until then. */
+static void take_cont(void *ctx, struct json_object *result, const char *error)
+{
+	struct monitor *m = ctx;
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	if (result || m->status == MON_STOPPING)
+		return;
+	if (m->cont_tries++ < CONT_TRIES) {
+		dink_loop_after(m->loop, CONT_AGAIN_MS, send_cont, m);
+		return;
+	}
+	dink_err_set(&err, DINK_E_CHILD, 0, "QEMU does not go on after a checkpoint: %s", error);
+	mon_fail(m, &err);
+}
+
+static void send_cont(void *ctx)
+{
+	struct monitor *m = ctx;
+
+	if (dink_qmp_send(m->qmp, "cont", NULL, take_cont, m) < 0)
+		take_cont(m, NULL, "its control socket does not take a command");
+}
+
 /* The VM goes on as if nothing had been. */
 static void go_on(struct monitor *m)
 {
+	m->cont_tries = 0;
 	if (m->ckpt->stopped)
-		(void)!dink_qmp_send(m->qmp, "cont", NULL, NULL, NULL);
+		send_cont(m);
 	release_guest(m);
 	free_ckpt(m);
 	mon_trace(m, "goes on");

@@ -3,17 +3,25 @@
  * control.sock: requests of the CLI and of dink, one JSON line each (docs/dink-vm.md).
  */
 #include "provision/base/file.h"
+#include "provision/base/units.h"
 #include "provision/net/tap.h"
 #include "provision/vm/monitor_internal.h"
 #include "provision/vm/oci.h"
 #include "provision/vm/vmstate.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { REQUEST_MAX = 4 << 20, CLIENTS_MAX = 256 };
+enum {
+	REQUEST_MAX = 4 << 20,
+	CLIENTS_MAX = 256,
+	ACCEPT_AGAIN_MS = 200,
+	HOLDERS_MS = 500,
+	HOLDER_DIES_US = 3000
+};
 
 /* --- clients --- */
 
@@ -33,6 +41,15 @@ static void free_client(struct mon_client *c)
 	free(c);
 }
 
+/* Its descriptors must not wait for a guest that may never answer. */
+static void reset_streams(const struct mon_exec *x)
+{
+	for (int i = 0; i < 3; i++) {
+		if (x->streams[i] && (i == 0 || x->streams[i] != x->streams[i - 1]))
+			dink_chan_stream_reset(x->m->chan, x->streams[i]);
+	}
+}
+
 static void hang_up(struct mon_client *c)
 {
 	if (!c->dead) {
@@ -48,6 +65,8 @@ static void hang_up(struct mon_client *c)
 			x->client = NULL;
 			if (x->started)
 				mon_signal(c->m, x->name, SIGKILL, false);
+			else
+				reset_streams(x);
 		}
 	}
 	if (c->pending == 0)
@@ -301,10 +320,7 @@ static void take_exec(void *ctx, struct json_object *msg)
 		finish_exec(x);
 		return;
 	}
-	for (int i = 0; i < 3; i++) {
-		if (x->streams[i] && (i == 0 || x->streams[i] != x->streams[i - 1]))
-			dink_chan_stream_reset(x->m->chan, x->streams[i]);
-	}
+	reset_streams(x);
 	free_exec(x);
 	if (there)
 		pass_reply(c, msg);
@@ -604,15 +620,29 @@ static void read_client(void *ctx, _unused_ int fd, _unused_ uint32_t events)
 		free_client(c);
 }
 
+static void accept_again(void *ctx)
+{
+	struct monitor *m = ctx;
+
+	m->accept_timer = NULL;
+	dink_source_events(m->control_source, EPOLLIN);
+}
+
 static void take_client(void *ctx, int fd, _unused_ uint32_t events)
 {
 	struct monitor *m = ctx;
 	int n = 0, cfd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 
+	if (cfd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM) &&
+	    !m->accept_timer) {
+		/* it stays readable: without a pause this were a busy loop */
+		dink_source_events(m->control_source, 0);
+		m->accept_timer = dink_loop_after(m->loop, ACCEPT_AGAIN_MS, accept_again, m);
+	}
 	if (cfd < 0)
 		return;
 	for (struct mon_client *c = m->clients; c; c = c->next)
-		n++;
+		n += !c->dead; /* those wait for an answer of the guest */
 	if (n >= CLIENTS_MAX) {
 		close(cfd);
 		return;
@@ -637,10 +667,34 @@ int mon_listen(struct monitor *m, struct dink_err *err)
 
 	if (r < 0)
 		return r;
-	if (fcntl(m->control_fd, F_SETFL, O_NONBLOCK) < 0 ||
-	    !dink_loop_add(m->loop, m->control_fd, EPOLLIN, take_client, m))
+	if (fcntl(m->control_fd, F_SETFL, O_NONBLOCK) == 0)
+		m->control_source = dink_loop_add(m->loop, m->control_fd, EPOLLIN, take_client, m);
+	if (!m->control_source)
 		return dink_err_set(err, DINK_E_HOST, errno, "watch %s", path);
 	return 0;
+}
+
+/*
+ * A pid namespace's programs are gone before its init is, and engines count on it: dockerd never
+ * tells the client of an exec that ends after its container. The holders end at our word.
+ */
+static void wait_holders(const struct monitor *m)
+{
+	uint64_t end = dink_now_ms() + HOLDERS_MS;
+	bool any = false;
+
+	for (const struct mon_client *c = m->clients; c; c = c->next) {
+		struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+		uint64_t now = dink_now_ms();
+
+		if (!c->is_exec || c->dead)
+			continue;
+		any = true;
+		(void)poll(&p, 1, now < end ? (int)(end - now) : 0);
+	}
+	/* a process closes its sockets a moment before it is dead */
+	if (any)
+		usleep(HOLDER_DIES_US);
 }
 
 void mon_close_clients(struct monitor *m)
@@ -652,6 +706,9 @@ void mon_close_clients(struct monitor *m)
 			x->status = 128 + SIGKILL;
 		x->exited = true;
 		x->waiting = 0;
+		if (!x->started && x->client)
+			mon_answer_error(x->client, ESRCH, "the VM is gone");
 		finish_exec(x);
 	}
+	wait_holders(m);
 }

@@ -102,10 +102,14 @@ struct monitor {
 	struct json_object *links; /* of a restore: joined once the guest knows them */
 	bool incoming_done;
 	int control_fd;
+	struct dink_source *control_source, *accept_timer;
 	struct mon_client *clients;
 	struct mon_exec *execs;
 	uint64_t exec_count;
 	struct dink_source *kill_timer, *boot_timer, *end_timer, *lost_timer;
+	char lost_why[160]; /* of the channel */
+	uint32_t boot_ms;
+	int cont_tries;
 	int signal_fd;
 	int64_t born_ms;
 };

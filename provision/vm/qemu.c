@@ -178,6 +178,8 @@ static void write_channel(struct writer *w, const struct dink_qemu_opts *o)
 	put(w, NULL, "virtserialport");
 	put(w, "chardev", "channel");
 	put(w, "name", DINK_PORT_NAME);
+	/* QEMU tells of a port that opens and closes only if it has one */
+	put(w, "id", "agent");
 	put(w, "nr", "1");
 	flush(w, "-device");
 	put(w, NULL, "rng-random");

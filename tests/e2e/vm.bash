@@ -16,7 +16,7 @@ need() {
 }
 
 vm_prepare() {
-	T=$(mktemp -d "/tmp/dink-vm-test.XXXXXX")
+	T=$(mktemp -d "${TMPDIR:-/tmp}/dink-vm-test.XXXXXX")
 	export T
 	local cache=${DINK_CACHE_DIR:-/var/cache/dink} kernel
 	kernel=$(find "$cache"/kernels -name vmlinux -printf '%T@ %p\n' 2>/dev/null |
@@ -61,7 +61,7 @@ wait_for() {
 
 processes_of() { pgrep -f -- "$1" | grep -vx -e $$ -e "$BASHPID" | while read -r p; do
 	# a zombie has no command line and is its parent's business
-	tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -F -- "$1"
+	tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -e "$1"
 done; return 0; }
 
 # vm_left - what is still there of any VM started from $T; nothing is right
