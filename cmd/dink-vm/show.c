@@ -114,13 +114,14 @@ int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err)
 	return 0;
 }
 
-/* Docker looks the pids up among the host's: there the container is its monitor. */
+/* Docker looks the pids up among the host's. */
 static int print_ps(const struct dink_vmstate *s, struct json_object *answer, bool json)
 {
 	struct json_object *list = dink_json_get(answer, "processes");
 
 	if (json) {
-		printf("[%d]\n", (int)s->monitor.pid);
+		_cleanup_json_ struct json_object *pids = vm_put_standins(s, list);
+		puts(json_object_to_json_string_ext(pids, JSON_C_TO_STRING_PLAIN));
 		return 0;
 	}
 	printf("%-8s %-8s %-8s %s\n", "PID", "PPID", "UID", "COMMAND");

@@ -111,6 +111,10 @@ int vm_parse_signal(const char *text);
 /* delete.c */
 int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_delete_state(struct dink_vmstate *s, struct dink_err *err);
+/* standin.c */
+void vm_stand_in(void); /* does not return if this process is to be a stand-in */
+/* vm_put_standins() - for each process of the guest one of the host; their pids, caller frees */
+struct json_object *vm_put_standins(const struct dink_vmstate *s, struct json_object *processes);
 /* show.c */
 int vm_state(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err);

@@ -117,6 +117,7 @@ void mon_end(struct monitor *m, int status); /* without asking the guest */
 void mon_signal(struct monitor *m, const char *exec, int sig, bool all);
 void mon_trace(struct monitor *m, const char *what);
 void mon_created(struct monitor *m, enum mon_status status); /* the creator hears of it */
+uint32_t mon_new_stream(struct monitor *m, int fd);
 void mon_tie_streams(struct monitor *m);
 void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what);
 void mon_hello(struct monitor *m, struct json_object *msg); /* the agent is ready to be asked */

@@ -16,7 +16,7 @@ need() {
 }
 
 vm_prepare() {
-	T=$(mktemp -d "/tmp/dink-vm-test.XXXXXX")
+	T=$(mktemp -d "${TMPDIR:-/tmp}/dink-vm-test.XXXXXX")
 	export T
 	local cache=${DINK_CACHE_DIR:-/var/cache/dink} kernel
 	kernel=$(find "$cache"/kernels -name vmlinux -printf '%T@ %p\n' 2>/dev/null |
