@@ -267,6 +267,12 @@ static void take_create(void *ctx, struct json_object *msg)
 
 void mon_created(struct monitor *m, enum mon_status status)
 {
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	if (!dink_json_bool_or(m->plan, "bare", false) && mon_enter_root(m, &err) < 0) {
+		mon_fail(m, &err);
+		return;
+	}
 	m->guest_created = true;
 	m->status = status;
 	dink_source_remove(TAKE_PTR(m->boot_timer));

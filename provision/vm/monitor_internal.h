@@ -145,6 +145,10 @@ void mon_restore_qemu(struct monitor *m); /* QEMU answers */
 void mon_restore_loaded(struct monitor *m, bool ok);
 void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
 
+/* monitor_root.c */
+/* mon_enter_root() - once the guest has the container: then its mount points are there */
+int mon_enter_root(struct monitor *m, struct dink_err *err) _must_check_;
+
 /* monitor_dns.c */
 void mon_relay_dns(struct monitor *m); /* if the container looks names up on its loopback */
 
