@@ -114,6 +114,21 @@ int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err)
 	return 0;
 }
 
+/* The guest's words: nothing of them may reach a terminal as a control sequence. */
+static void print_args(struct json_object *args)
+{
+	size_t n = json_object_is_type(args, json_type_array) ? json_object_array_length(args) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *c = json_object_get_string(json_object_array_get_idx(args, i));
+		for (; c && *c; c++)
+			putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
+		if (i + 1 < n)
+			putchar(' ');
+	}
+	putchar('\n');
+}
+
 /* Docker looks the pids up among the host's. */
 static int print_ps(const struct dink_vmstate *s, struct json_object *answer, bool json)
 {
@@ -132,10 +147,7 @@ static int print_ps(const struct dink_vmstate *s, struct json_object *answer, bo
 		printf("%-8lld %-8lld %-8lld ", (long long)dink_json_int_or(p, "pid", 0),
 		       (long long)dink_json_int_or(p, "ppid", 0),
 		       (long long)dink_json_int_or(p, "uid", 0));
-		/* the guest's words: nothing of them may reach a terminal as a control sequence */
-		for (const char *c = dink_json_str_or(p, "command", ""); *c; c++)
-			putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
-		putchar('\n');
+		print_args(dink_json_get(p, "args"));
 	}
 	return 0;
 }
