@@ -90,6 +90,10 @@ int vm_save(struct dink_vmstate *state, const char *image, bool leave_running,
 	    const char *kernel_key, struct dink_err *err);
 int vm_checkpoint(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_restore(const struct vm_globals *g, char **argv, struct dink_err *err);
+/* standin.c */
+void vm_stand_in(void); /* does not return if this process is to be a stand-in */
+/* vm_put_standins() - for each process of the guest one of the host; their pids, caller frees */
+struct json_object *vm_put_standins(const struct dink_vmstate *s, struct json_object *processes);
 /* hooks.c */
 int vm_run_hooks(struct json_object *hooks, const char *name, const struct dink_vmstate *state,
 		 const char *status, struct dink_err *err);
@@ -111,10 +115,6 @@ int vm_parse_signal(const char *text);
 /* delete.c */
 int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_delete_state(struct dink_vmstate *s, struct dink_err *err);
-/* standin.c */
-void vm_stand_in(void); /* does not return if this process is to be a stand-in */
-/* vm_put_standins() - for each process of the guest one of the host; their pids, caller frees */
-struct json_object *vm_put_standins(const struct dink_vmstate *s, struct json_object *processes);
 /* show.c */
 int vm_state(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err);
