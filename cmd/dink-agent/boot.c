@@ -77,6 +77,21 @@ static void mount_basics(void)
 	}
 }
 
+/*
+ * mount_null() - crun masks files with the guest's /dev/null, and /proc/mounts tells where that
+ * comes from. Other runtimes mask with the container's own: a tmpfs with these options.
+ */
+static void mount_null(void)
+{
+	static const char dir[] = "/run/null", node[] = "/run/null/null";
+
+	mkdir(dir, 0755);
+	if (mount("tmpfs", dir, "tmpfs", MS_NOSUID | MS_STRICTATIME, "size=65536k,mode=755") < 0 ||
+	    mknod(node, S_IFCHR | 0666, makedev(1, 3)) < 0 || chmod(node, 0666) < 0 ||
+	    mount(node, "/dev/null", NULL, MS_BIND, NULL) < 0)
+		agent_say("a /dev/null of its own: %s", strerror(errno));
+}
+
 /* enable_controllers() - each by itself, so that one the kernel refuses does not cost the others */
 static void enable_controllers(void)
 {
@@ -126,6 +141,7 @@ void agent_boot(void)
 	umask(022);
 	move_root();
 	mount_basics();
+	mount_null();
 	fill_stdio();
 	enable_controllers();
 	raise_limits();

@@ -9,7 +9,13 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-enum { PIDS_MAX = 32768, DEPTH_MAX = 16, FREEZE_WAIT_MS = 10000 };
+enum {
+	PIDS_MAX = 32768,
+	DEPTH_MAX = 16,
+	FREEZE_WAIT_MS = 10000,
+	TABLE_MAX = 512, /* a message holds as many, with arguments that are all escapes */
+	ARGS_BYTES = 480,
+};
 
 struct pids {
 	pid_t *v;
@@ -47,19 +53,46 @@ static void add_pids(const char *dir, struct pids *p, int depth)
 	}
 }
 
+/* read_args() - its first bytes; empty for one that has ended */
+static struct json_object *read_args(const char *dir)
+{
+	_cleanup_free_ char *path = xasprintf("%s/cmdline", dir);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct json_object *list = json_object_new_array();
+	char text[ARGS_BYTES + 1];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(text + at) + 1) {
+		text[n] = 0;
+		json_object_array_add(list, json_object_new_string(text + at));
+	}
+	return list;
+}
+
+/* read_number() - what follows a word in /proc/PID/status */
+static int64_t read_number(const char *status, const char *word)
+{
+	const char *at = status ? strstr(status, word) : NULL;
+
+	return at ? strtoll(at + strlen(word), NULL, 10) : 0;
+}
+
 static struct json_object *describe_process(pid_t pid)
 {
 	_cleanup_free_ char *dir = xasprintf("/proc/%d", pid);
-	_cleanup_free_ char *cmd = read_text(dir, "cmdline"), *status = read_text(dir, "status");
-	struct json_object *o = dink_json_new();
-	const char *at;
+	_cleanup_free_ char *name = read_text(dir, "comm"), *status = read_text(dir, "status");
+	struct json_object *o = dink_json_new(), *args = read_args(dir);
+	const char *first = json_object_get_string(json_object_array_get_idx(args, 0));
 
+	if (name)
+		name[strcspn(name, "\n")] = 0;
 	dink_json_set_int(o, "pid", pid);
-	at = status ? strstr(status, "\nPPid:") : NULL;
-	dink_json_set_int(o, "ppid", at ? strtol(at + 6, NULL, 10) : 0);
-	at = status ? strstr(status, "\nUid:") : NULL;
-	dink_json_set_int(o, "uid", at ? strtol(at + 5, NULL, 10) : 0);
-	dink_json_set_str(o, "command", cmd ? cmd : "");
+	dink_json_set_int(o, "ppid", read_number(status, "\nPPid:"));
+	dink_json_set_int(o, "uid", read_number(status, "\nUid:"));
+	dink_json_set_int(o, "gid", read_number(status, "\nGid:"));
+	dink_json_set_str(o, "name", name ? name : "");
+	dink_json_set_str(o, "command", first ? first : "");
+	dink_json_set(o, "args", args);
 	return o;
 }
 
@@ -73,7 +106,7 @@ int agent_ps(struct json_object *answer, struct dink_err *err)
 	for (size_t i = 0; i < p.n; i++) {
 		json_object_array_add(pids, json_object_new_int64(p.v[i]));
 		/* a table of thousands would not fit into a message; its pids do */
-		if (i < 1024)
+		if (i < TABLE_MAX)
 			json_object_array_add(all, describe_process(p.v[i]));
 	}
 	free(p.v);

@@ -257,6 +257,7 @@ int main(_unused_ int argc, char **argv)
 		{'v', "version", VM_OPT_FLAG, &g.version, "the version"},
 		{},
 	};
+	vm_stand_in();
 	int r = vm_parse(NULL, argv + 1, globals, &err);
 
 	if (r >= 0)

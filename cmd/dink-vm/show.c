@@ -118,13 +118,29 @@ int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err)
 	return 0;
 }
 
-/* Docker looks the pids up among the host's: there the container is its monitor. */
+/* The guest's words: nothing of them may reach a terminal as a control sequence. */
+static void print_args(struct json_object *args)
+{
+	size_t n = json_object_is_type(args, json_type_array) ? json_object_array_length(args) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *c = json_object_get_string(json_object_array_get_idx(args, i));
+		for (; c && *c; c++)
+			putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
+		if (i + 1 < n)
+			putchar(' ');
+	}
+	putchar('\n');
+}
+
+/* Docker looks the pids up among the host's. */
 static int print_ps(const struct dink_vmstate *s, struct json_object *answer, bool json)
 {
 	struct json_object *list = dink_json_get(answer, "processes");
 
 	if (json) {
-		printf("[%d]\n", (int)s->monitor.pid);
+		_cleanup_json_ struct json_object *pids = vm_put_standins(s, list);
+		puts(json_object_to_json_string_ext(pids, JSON_C_TO_STRING_PLAIN));
 		return 0;
 	}
 	printf("%-8s %-8s %-8s %s\n", "PID", "PPID", "UID", "COMMAND");
@@ -135,10 +151,7 @@ static int print_ps(const struct dink_vmstate *s, struct json_object *answer, bo
 		printf("%-8lld %-8lld %-8lld ", (long long)dink_json_int_or(p, "pid", 0),
 		       (long long)dink_json_int_or(p, "ppid", 0),
 		       (long long)dink_json_int_or(p, "uid", 0));
-		/* the guest's words: nothing of them may reach a terminal as a control sequence */
-		for (const char *c = dink_json_str_or(p, "command", ""); *c; c++)
-			putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
-		putchar('\n');
+		print_args(dink_json_get(p, "args"));
 	}
 	return 0;
 }

@@ -13,7 +13,9 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -304,6 +306,12 @@ static void take_create(void *ctx, struct json_object *msg)
 
 void mon_created(struct monitor *m, enum mon_status status)
 {
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	if (!dink_json_bool_or(m->plan, "bare", false) && mon_enter_root(m, &err) < 0) {
+		mon_fail(m, &err);
+		return;
+	}
 	m->guest_created = true;
 	m->status = status;
 	dink_source_remove(TAKE_PTR(m->boot_timer));
@@ -343,13 +351,26 @@ void mon_tie_streams(struct monitor *m)
 	dink_chan_stream(m->chan, m->streams[2], TAKE_FD(m->stdio[2]), -1, stream_done, m);
 }
 
+/*
+ * mon_new_stream() - for a descriptor of the caller's; 0 for /dev/null, which is to be that in the
+ * guest, too: a pipe at its end looks different to poll(), and to a program that asks what it has
+ */
+uint32_t mon_new_stream(struct monitor *m, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
+		return 0;
+	return dink_chan_new_stream(m->chan);
+}
+
 static void new_streams(struct monitor *m, struct json_object *msg)
 {
 	static const char *const names[] = {"in", "out", "err"};
 
 	for (int i = 0; i < 3; i++) {
 		/* a terminal's one stream is both ways, and there is no third */
-		m->streams[i] = !m->terminal || i == 0 ? dink_chan_new_stream(m->chan)
+		m->streams[i] = !m->terminal || i == 0 ? mon_new_stream(m, m->stdio[i])
 				: i == 1	       ? m->streams[0]
 						       : 0;
 		dink_json_set_int(msg, names[i], m->streams[i]);

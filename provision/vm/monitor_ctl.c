@@ -342,7 +342,7 @@ static void tie_exec(struct mon_exec *x, struct mon_client *c, bool terminal,
 	} else {
 		x->waiting = 2;
 		for (int i = 0; i < 3; i++)
-			x->streams[i] = dink_chan_new_stream(chan);
+			x->streams[i] = mon_new_stream(x->m, c->fds[i]);
 		dink_chan_stream(chan, x->streams[0], -1, c->fds[0], exec_stdin_done, x);
 		dink_chan_stream(chan, x->streams[1], c->fds[1], -1, exec_stream_done, x);
 		dink_chan_stream(chan, x->streams[2], c->fds[2], -1, exec_stream_done, x);

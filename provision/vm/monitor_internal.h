@@ -121,6 +121,7 @@ void mon_end(struct monitor *m, int status); /* without asking the guest */
 void mon_signal(struct monitor *m, const char *exec, int sig, bool all);
 void mon_trace(struct monitor *m, const char *what);
 void mon_created(struct monitor *m, enum mon_status status); /* the creator hears of it */
+uint32_t mon_new_stream(struct monitor *m, int fd);
 void mon_tie_streams(struct monitor *m);
 void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what);
 void mon_hello(struct monitor *m, struct json_object *msg); /* the agent is ready to be asked */
@@ -147,6 +148,10 @@ int mon_restore_begin(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_restore_qemu(struct monitor *m); /* QEMU answers */
 void mon_restore_loaded(struct monitor *m, bool ok);
 void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
+
+/* monitor_root.c */
+/* mon_enter_root() - once the guest has the container: then its mount points are there */
+int mon_enter_root(struct monitor *m, struct dink_err *err) _must_check_;
 
 /* monitor_dns.c */
 void mon_relay_dns(struct monitor *m); /* if the container looks names up on its loopback */

@@ -330,7 +330,7 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 	[[ "$(docker ps --format '{{.Status}}')" == *Paused* ]]
 	docker unpause cc
 	docker update --memory 100m --memory-swap 100m cc
-	docker top cc | grep -F dink-vm
+	docker top cc | grep 'sleep 1000$'
 	docker stats --no-stream --format '{{.MemUsage}}' cc | grep -q MiB
 	[ "$(docker exec cc echo alive)" = alive ]
 }

@@ -79,6 +79,23 @@ vmrun() { pod run --ulimit nofile=1024:1024 "$@"; }
 	[ "$(cat "$T/v/g")" = guest ]
 }
 
+@test "podman cp into a running container goes to the container, not to the host" {
+	mkdir "$T/cpv" "$T/only-here"
+	vmrun -d --name cc --network none -v "$T/cpv:/vol" --tmpfs /t box:1 sleep 1000
+	echo x >"$T/f"
+	pod cp "$T/f" cc:/tmp/dink-cp-test
+	[ ! -e /tmp/dink-cp-test ]
+	[ "$(pod exec cc cat /tmp/dink-cp-test)" = x ]
+	pod cp "$T/f" cc:/vol/g
+	[ "$(cat "$T/cpv/g")" = x ]
+	# the host's files are not there, and what only the guest has takes none
+	run -125 pod cp "cc:$T/only-here" "$T/back"
+	run -125 pod cp "$T/f" cc:/t/f
+	# an image's links lead nowhere but into it
+	[ "$(readlink "/proc/$(pod inspect -f '{{.State.Pid}}' cc)/root")" = / ]
+	[ "$(ls "/proc/$(pod inspect -f '{{.State.Pid}}' cc)/root")" = "$(pod exec cc ls /)" ]
+}
+
 # --- by hand: the OCI command line ---
 
 bundle() {
@@ -116,6 +133,36 @@ oci() { "$T/dink-vm" --root "$T/state" "$@"; }
 	run oci state hand
 	[[ "$output" == *"does not exist"* ]]
 	oci delete --force hand
+}
+
+@test "ps as JSON: processes of the host that stand for the guest's, and go with the container" {
+	local pids p
+	bundle sh -c 'sleep 77 & sleep 88; true'
+	oci run -d -b "$T/bundle" hand </dev/null >/dev/null 3>&-
+	wait_for 15 eval '[ "$(oci ps hand | grep -c "sleep [78]*$")" = 2 ]'
+	pids=$(oci ps --format json hand | jq -r '.[]')
+	[ "$(wc -w <<<"$pids")" = 3 ]
+	for p in $pids; do
+		tr '\0' ' ' <"/proc/$p/cmdline" >>"$T/args"
+		echo >>"$T/args"
+		[ "$(awk '/^CapEff/ {print $2}' "/proc/$p/status")" = 0000000000000000 ]
+		[ "$(find "/proc/$p/fd" -mindepth 1 | wc -l)" -le 4 ]
+	done
+	printf 'sh -c sleep 77 & sleep 88; true \nsleep 77 \nsleep 88 \n' | diff - <(sort "$T/args")
+	oci kill hand KILL
+	for p in $pids; do
+		wait_for 2 eval '[ "$(cut -d" " -f3 <"/proc/'"$p"'/stat" 2>/dev/null || echo Z)" = Z ]'
+	done
+	wait_for 5 eval '[ "$(oci state hand | jq -r .status)" = stopped ]'
+	oci delete hand
+}
+
+@test "stdin that is /dev/null is that in the guest" {
+	bundle sh -c 'readlink /proc/self/fd/0; stat -Lc %t:%T /proc/self/fd/0'
+	run -0 oci run -b "$T/bundle" hand </dev/null
+	[ "$output" = $'/dev/null\n1:3' ]
+	run -0 oci run -b "$T/bundle" hand < <(:)
+	[[ "$output" == pipe:* ]]
 }
 
 @test "run by hand gives the workload's status; unknown flags are refused in one line" {
