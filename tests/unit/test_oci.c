@@ -255,6 +255,27 @@ static void test_size(void **state)
 	dink_oci_free(o);
 }
 
+/* A device of the host's that the config calls /dev/kvm is not KVM. */
+static void test_nested(void **state)
+{
+	static const struct {
+		const char *devices;
+		bool nested;
+	} cases[] = {
+		{"", false},
+		{"{\"type\":\"c\",\"path\":\"/dev/kvm\",\"major\":10,\"minor\":232}", true},
+		{"{\"type\":\"c\",\"path\":\"/dev/kvm\",\"major\":1,\"minor\":3}", false},
+		{"{\"type\":\"c\",\"path\":\"/dev/fuse\",\"major\":10,\"minor\":229}", false},
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text =
+			xasprintf(BASE "\"linux\":{" NS ",\"devices\":[%s]}}", cases[i].devices);
+		_cleanup_(dink_oci_freep) struct dink_oci *o = good(text);
+		assert_int_equal(o->nested, cases[i].nested);
+	}
+}
+
 static void test_ids(void **state)
 {
 	static const char *const bad[] = {"", ".", "..", "../x", "a/b", "-x", "a b", "x\n"};
@@ -301,6 +322,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_disks, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test_setup_teardown(test_disk_options, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test(test_size),
+		cmocka_unit_test(test_nested),
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test_setup_teardown(test_state, unit_tmpdir, unit_rmdir),
 	};
