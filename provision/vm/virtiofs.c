@@ -105,6 +105,8 @@ void dink_virtiofsd_argv(const char *program, bool rust, const char *dir, int li
 	/* the monitor is in namespaces of its own already, so chroot is enough and quicker */
 	dink_strv_addl(ret, "--rlimit-nofile=0", "-f", "-o", NULL);
 	dink_strv_addf(ret, "source=%s", dir);
-	dink_strv_addl(ret, "-o",
-		       "sandbox=chroot,cache=auto,xattr,killpriv_v2,announce_submounts,log_level=warn", NULL);
+	dink_strv_addl(
+		ret, "-o",
+		"sandbox=chroot,cache=auto,xattr,killpriv_v2,announce_submounts,log_level=warn",
+		NULL);
 }
