@@ -92,7 +92,8 @@ $(O)/unit/%: $(O)/obj/tests/unit/%.o $(O)/libdink.a
 # with clang the target is a libFuzzer program, with gcc it replays the files it is given
 $(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(if $(FUZZING),,tests/fuzz/replay.c) $(O)/libdink.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) -pie -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) -pie -o $@ $(filter-out %.a,$^) \
+	  $(O)/libdink.a $(LIBS)
 
 unit: $(UNIT)
 fuzz: $(FUZZ)

@@ -299,8 +299,11 @@ static void undo_launch(struct launch *l)
 		while (poll(&p, 1, 10000) < 0 && errno == EINTR)
 			;
 	}
-	if (getenv("DINK_VM_KEEP"))
+	if (getenv("DINK_VM_KEEP")) {
+		/* without its creator, or it would be swept up */
+		(void)!dink_vmstate_save(l->state, &ignored);
 		return;
+	}
 	(void)!dink_vmstate_remove(l->state, &ignored);
 }
 

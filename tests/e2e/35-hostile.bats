@@ -93,6 +93,13 @@ logs_are_bounded() {
 
 status_is() { [ "$(run_vm state "$1" | jq -r .status)" = "$2" ]; }
 
+# goes_on ID - it counts on
+goes_on() {
+	local seen
+	seen=$(wc -l <"$T/$1.out")
+	wait_for 5 eval '[ "$(wc -l <"$T/'"$1"'.out")" -gt '"$seen"' ]'
+}
+
 # refused ID MODE WORDS - its create fails with these words
 refused() {
 	bad_guest "$2"
@@ -143,7 +150,7 @@ refused() {
 	bad_guest twice
 	mkfifo "$T/pipe"
 	for mode in credit twice; do
-		sleep 1000 <"$T/pipe" 3>&- & # has it open, reads nothing
+		sh -c 'exec sleep 1000' <"$T/pipe" 3>&- & # has it open, reads nothing
 		reader=$!
 		run_bad $mode create --bundle "$T/idle" a </dev/null >"$T/pipe"
 		run_bad $mode start a
@@ -166,12 +173,12 @@ refused() {
 		run_bad $mode start a
 		status_is a running
 		pid=$(jq .pid "$T/state/a/state.json")
-		before=$(ls "/proc/$pid/fd" | wc -l)
+		before=$(find "/proc/$pid/fd" -type l | wc -l)
 		for _ in 1 2 3 4 5 6; do
 			run -124 timeout 0.3 "$T/dink-vm" --root "$T/state" exec a true </dev/null
 		done
 		sleep 0.2
-		[ "$(ls "/proc/$pid/fd" | wc -l)" -le $((before + 1)) ]
+		[ "$(find "/proc/$pid/fd" -type l | wc -l)" -le $((before + 1)) ]
 		is_small a
 		begin=$SECONDS
 		run_vm kill a KILL
@@ -204,8 +211,7 @@ it was 137" ] || [ "$output" = "it was 137" ]
 	bundle idle2 'sleep 1000'
 	run_vm create --bundle "$T/idle2" a </dev/null >/dev/null
 	run_vm start a
-	# as QEMU would tell of it: an NMI that nobody expects does not panic; a kernel that
-	# cannot go on does
+	# a kernel panics when its PID 1 exits
 	bad_guest panics
 	run_bad panics create --bundle "$T/idle2" b </dev/null >/dev/null
 	run_bad panics start b
@@ -236,7 +242,8 @@ it was 137" ] || [ "$output" = "it was 137" ]
 	umount "$T/state"
 	mount -t tmpfs -o size=1m,mode=755 small "$T/state"
 	run_vm create --bundle "$T/idle" a </dev/null >"$T/a.out"
-	dd if=/dev/zero of="$T/state/fill" bs=4k 2>/dev/null || true
+	run dd if=/dev/zero of="$T/state/fill" bs=4k
+	[[ "$output" == *"No space left"* ]]
 	run_vm start a
 	wait_for 5 eval '[ "$(wc -l <"$T/a.out")" -ge 3 ]'
 	[ "$(run_vm exec a echo in </dev/null)" = in ]
@@ -282,8 +289,7 @@ it was 137" ] || [ "$output" = "it was 137" ]
 	[ $(($(awk '{print $14 + $15}' "/proc/$pid/stat") - used)) -le 20 ]
 	prlimit --pid "$pid" --nofile=1024:1024
 	[ "$(run_vm exec a echo in </dev/null)" = in ]
-	lines=$(wc -l <"$T/a.out")
-	wait_for 5 eval '[ "$(wc -l <"$T/a.out")" -gt '"$lines"' ]'
+	goes_on a
 }
 
 @test "a checkpoint that finds no room leaves no folder, and the container goes on" {
@@ -299,8 +305,7 @@ it was 137" ] || [ "$output" = "it was 137" ]
 		[ "$status" -eq 1 ]
 		[[ "$output" == *"make room for the image"* ]]
 		[ ! -e "$T/small/image" ]
-		lines=$(wc -l <"$T/a.out")
-		wait_for 5 eval '[ "$(wc -l <"$T/a.out")" -gt '"$lines"' ]'
+		goes_on a
 	done
 	# files of somebody else's are left alone
 	mkdir "$T/small/image"
@@ -314,7 +319,7 @@ it was 137" ] || [ "$output" = "it was 137" ]
 
 @test "a checkpoint that is killed: a whole image or none, and the container goes on or is gone" {
 	block_bundle two 'i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done'
-	local k whole=0 none=0
+	local k whole=0 none=0 rc
 	for k in 010 020 040 060 100 180 350 900; do
 		status_is a running 2>/dev/null || {
 			run_vm delete --force a
@@ -323,8 +328,9 @@ it was 137" ] || [ "$output" = "it was 137" ]
 		}
 		"$T/dink-vm.bin" --root "$T/state" checkpoint --image-path "$T/image" a 3>&- &
 		sleep "0.$k"
-		kill -KILL $! 2>/dev/null || true
-		wait $! || true
+		maker=$!
+		run kill -KILL $maker # which may be through already
+		wait $maker || rc=$?
 		if [ -e "$T/image/manifest.json" ]; then
 			whole=$((whole + 1))
 			wait_for 5 eval 'status_is a stopped || status_is a running'
@@ -334,8 +340,7 @@ it was 137" ] || [ "$output" = "it was 137" ]
 		else
 			none=$((none + 1))
 			[ -z "$(ls -A "$T/image" 2>/dev/null)" ]
-			lines=$(wc -l <"$T/a.out")
-			wait_for 5 eval '[ "$(wc -l <"$T/a.out")" -gt '"$lines"' ]'
+			goes_on a
 		fi
 		rm -rf "$T/image"
 	done
