@@ -509,7 +509,6 @@ int mon_boot(struct monitor *m, struct dink_err *err)
 	r = open_log(m, &m->log, "monitor.log", log[0], err);
 	if (r < 0)
 		return r;
-	mon_open_resolv(m);
 	fill_options(m, &o);
 	if (dink_json_str_or(m->plan, "rootfs", NULL) || dink_json_len(m->plan, "shares") > 0)
 		r = start_virtiofsd(m, log[1], &o.share_fd, err);

@@ -9,7 +9,6 @@
 #include "provision/vm/monitor_internal.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -31,14 +30,13 @@ struct mon_dns {
 };
 
 /* The first name server that is a loopback address; false = lookups leave by the network cards. */
-static bool find_server(int file, struct sockaddr_in *ret)
+static bool find_server(const char *file, struct sockaddr_in *ret)
 {
 	_cleanup_(dink_err_clear) struct dink_err ignored = {};
 	_cleanup_free_ char *text = NULL;
 	char *line, *save = NULL, word[64];
 
-	if (file < 0 || lseek(file, 0, SEEK_SET) < 0 ||
-	    dink_fd_read_all(file, RESOLV_MAX, &text, NULL, &ignored) < 0)
+	if (!file || dink_file_read(file, RESOLV_MAX, &text, NULL, &ignored) < 0)
 		return false;
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (sscanf(line, " nameserver %63s", word) != 1 ||
@@ -111,14 +109,6 @@ static void take_dns(void *ctx, struct json_object *msg)
 				 : "guest is gone");
 }
 
-/* Engines write it once more until start, when this process no longer sees the host's paths. */
-void mon_open_resolv(struct monitor *m)
-{
-	const char *path = dink_json_str_or(m->plan, "resolv", NULL);
-
-	m->resolv_fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-}
-
 void mon_relay_dns(struct monitor *m)
 {
 	_cleanup_free_ struct mon_dns *d = xcalloc(1, sizeof(*d));
@@ -126,7 +116,7 @@ void mon_relay_dns(struct monitor *m)
 	char text[INET_ADDRSTRLEN];
 	int pair[2];
 
-	if (!find_server(m->resolv_fd, &d->server) ||
+	if (!find_server(dink_json_str_or(m->plan, "resolv", NULL), &d->server) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
 		json_object_put(msg);
 		return;

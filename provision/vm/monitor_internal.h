@@ -94,7 +94,6 @@ struct monitor {
 	struct dink_qmp *qmp;
 	struct dink_chan *chan;
 	int n_nics;
-	int resolv_fd;	     /* the container's resolv.conf; -1 = none */
 	int ram_fd;	     /* -1: the guest's memory is in no file */
 	int state_fd;	     /* of what QEMU loads */
 	const char *no_ckpt; /* why there is none */
@@ -155,7 +154,6 @@ void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
 int mon_enter_root(struct monitor *m, struct dink_err *err) _must_check_;
 
 /* monitor_dns.c */
-void mon_open_resolv(struct monitor *m);
 void mon_relay_dns(struct monitor *m); /* if the container looks names up on its loopback */
 
 /* monitor_ctl.c */
