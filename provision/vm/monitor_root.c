@@ -87,9 +87,13 @@ int mon_enter_root(struct monitor *m, struct dink_err *err)
 	bool shared = dink_json_str_or(m->plan, "rootfs", NULL);
 	_cleanup_free_ char *root = xasprintf("%s/share/rootfs", m->dir);
 	_cleanup_free_ struct tree *trees = NULL;
+	const char *resolv = dink_json_str_or(m->plan, "resolv", NULL);
 	size_t n = 0;
 	int r;
 
+	/* the last path of the host's: after this there is none */
+	if (resolv)
+		m->resolv_fd = open(resolv, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (unshare(CLONE_NEWNS) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno,
 				    "make the container's mount namespace");
