@@ -206,5 +206,8 @@ struct json_object *vm_put_standins(const struct dink_vmstate *s, struct json_ob
 			;
 	}
 	close(ready[0]);
+	/* better the one process that is there than none */
+	if (json_object_array_length(pids) == 0)
+		json_object_array_add(pids, json_object_new_int(s->monitor.pid));
 	return pids;
 }

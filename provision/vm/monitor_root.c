@@ -51,11 +51,16 @@ static size_t copy_volumes(struct monitor *m, struct json_object *mounts, struct
 	return n;
 }
 
-static int enter(const char *root)
+static int enter(struct monitor *m, const char *root)
 {
 	_cleanup_close_ int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int self = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 
-	if (cwd < 0 || chdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+	/* out of a chroot: it is the namespace's root that has to change */
+	if (self >= 0 && setns(self, CLONE_NEWNS) < 0)
+		mon_trace(m, "the namespace's root stays out of reach");
+	if (cwd < 0 || dir < 0 || fchdir(dir) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
 	    umount2(".", MNT_DETACH) < 0)
 		return -errno;
 	/* the state folder stays where we are: dink finds control.sock by it */
@@ -106,7 +111,7 @@ int mon_enter_root(struct monitor *m, struct dink_err *err)
 	    mount("guest", m->dir, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k") < 0)
 		r = -errno;
 	else
-		r = enter(shared ? root : m->dir);
+		r = enter(m, shared ? root : m->dir);
 	if (r == 0)
 		put_volumes(m, trees, n);
 	for (size_t i = 0; i < n; i++) {
