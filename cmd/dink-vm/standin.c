@@ -39,6 +39,11 @@ struct standin {
 	struct json_object *process;
 };
 
+struct ready {
+	int index; /* in the guest's table: ps shows pids in the order they were asked for */
+	pid_t pid;
+};
+
 /* --- what stands there --- */
 
 static void drop_rights(uid_t uid, gid_t gid)
@@ -62,10 +67,10 @@ void vm_stand_in(void)
 		return;
 	uid_t uid = (uid_t)strtoul(spec, &end, 10);
 	gid_t gid = (gid_t)strtoul(end, &end, 10);
-	prctl(PR_SET_NAME, *end ? end + 1 : "");
 	drop_rights(uid, gid);
-	pid_t self = getpid();
-	if (write(READY_FD, &self, sizeof(self)) != sizeof(self))
+	struct ready r = {(int)strtol(end, &end, 10), getpid()};
+	prctl(PR_SET_NAME, *end ? end + 1 : "");
+	if (write(READY_FD, &r, sizeof(r)) != sizeof(r))
 		_exit(1);
 	close(READY_FD);
 	/* children of its own are waited for by nobody else */
@@ -114,7 +119,7 @@ static void make_argv(struct json_object *process, const char *comm, struct dink
 		dink_strv_addf(argv, "[%s]", comm); /* as ps shows one that has none */
 }
 
-static _noreturn_ void become(struct json_object *process)
+static _noreturn_ void become(struct json_object *process, int index)
 {
 	_cleanup_strv_ struct dink_strv argv = {};
 	char comm[COMM_MAX + 1];
@@ -122,8 +127,8 @@ static _noreturn_ void become(struct json_object *process)
 	snprintf(comm, sizeof(comm), "%s", dink_json_str_or(process, "name", ""));
 	make_argv(process, comm, &argv);
 	_cleanup_free_ char *spec =
-		xasprintf(SPEC_NAME "=%u %u %s", (uid_t)dink_json_int_or(process, "uid", 0),
-			  (gid_t)dink_json_int_or(process, "gid", 0), comm);
+		xasprintf(SPEC_NAME "=%u %u %d %s", (uid_t)dink_json_int_or(process, "uid", 0),
+			  (gid_t)dink_json_int_or(process, "gid", 0), index, comm);
 	char *const env[] = {spec, NULL};
 	execve("/proc/self/exe", argv.v, env);
 	_exit(1);
@@ -139,7 +144,7 @@ static void stand(const struct standin *all, size_t n, int index)
 		if (pid != 0)
 			continue; /* one that cannot be is missing in the table, no more */
 		stand(all, n, (int)i);
-		become(all[i].process);
+		become(all[i].process, (int)i);
 	}
 }
 
@@ -164,13 +169,19 @@ static void read_pids(int fd, struct json_object *pids)
 {
 	uint64_t end = dink_now_ms() + READY_MS;
 	struct pollfd p = {.fd = fd, .events = POLLIN};
-	pid_t pid;
+	pid_t found[STANDINS_MAX] = {};
+	struct ready r;
 
 	for (uint64_t now = dink_now_ms(); now < end && poll(&p, 1, (int)(end - now)) > 0;
 	     now = dink_now_ms()) {
-		if (read(fd, &pid, sizeof(pid)) != sizeof(pid))
-			return; /* all are there */
-		json_object_array_add(pids, json_object_new_int(pid));
+		if (read(fd, &r, sizeof(r)) != sizeof(r))
+			break; /* all are there */
+		if (r.index >= 0 && r.index < STANDINS_MAX)
+			found[r.index] = r.pid;
+	}
+	for (size_t i = 0; i < STANDINS_MAX; i++) {
+		if (found[i])
+			json_object_array_add(pids, json_object_new_int(found[i]));
 	}
 }
 
@@ -195,5 +206,8 @@ struct json_object *vm_put_standins(const struct dink_vmstate *s, struct json_ob
 			;
 	}
 	close(ready[0]);
+	/* better the one process that is there than none */
+	if (json_object_array_length(pids) == 0)
+		json_object_array_add(pids, json_object_new_int(s->monitor.pid));
 	return pids;
 }

@@ -664,6 +664,7 @@ int dink_monitor_run(void)
 		.exit_status = -1,
 		.control_fd = -1,
 		.ram_fd = -1,
+		.resolv_fd = -1,
 		.state_fd = -1,
 		.born_ms = (int64_t)dink_now_ms(),
 	};

@@ -30,13 +30,13 @@ struct mon_dns {
 };
 
 /* The first name server that is a loopback address; false = lookups leave by the network cards. */
-static bool find_server(const char *file, struct sockaddr_in *ret)
+static bool find_server(int fd, struct sockaddr_in *ret)
 {
 	_cleanup_(dink_err_clear) struct dink_err ignored = {};
 	_cleanup_free_ char *text = NULL;
 	char *line, *save = NULL, word[64];
 
-	if (!file || dink_file_read(file, RESOLV_MAX, &text, NULL, &ignored) < 0)
+	if (fd < 0 || dink_fd_read_all(fd, RESOLV_MAX, &text, NULL, &ignored) < 0)
 		return false;
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (sscanf(line, " nameserver %63s", word) != 1 ||
@@ -116,7 +116,7 @@ void mon_relay_dns(struct monitor *m)
 	char text[INET_ADDRSTRLEN];
 	int pair[2];
 
-	if (!find_server(dink_json_str_or(m->plan, "resolv", NULL), &d->server) ||
+	if (!find_server(m->resolv_fd, &d->server) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
 		json_object_put(msg);
 		return;

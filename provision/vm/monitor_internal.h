@@ -95,6 +95,7 @@ struct monitor {
 	struct dink_chan *chan;
 	int n_nics;
 	int ram_fd;	     /* -1: the guest's memory is in no file */
+	int resolv_fd;	     /* the container's resolv.conf, read at its start; -1: none */
 	int state_fd;	     /* of what QEMU loads */
 	const char *no_ckpt; /* why there is none */
 	char *qemu_version;

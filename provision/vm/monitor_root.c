@@ -51,11 +51,16 @@ static size_t copy_volumes(struct monitor *m, struct json_object *mounts, struct
 	return n;
 }
 
-static int enter(const char *root)
+static int enter(struct monitor *m, const char *root)
 {
 	_cleanup_close_ int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int self = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 
-	if (cwd < 0 || chdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+	/* out of a chroot: it is the namespace's root that has to change */
+	if (self >= 0 && setns(self, CLONE_NEWNS) < 0)
+		mon_trace(m, "the namespace's root stays out of reach");
+	if (cwd < 0 || dir < 0 || fchdir(dir) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
 	    umount2(".", MNT_DETACH) < 0)
 		return -errno;
 	/* the state folder stays where we are: dink finds control.sock by it */
@@ -87,9 +92,13 @@ int mon_enter_root(struct monitor *m, struct dink_err *err)
 	bool shared = dink_json_str_or(m->plan, "rootfs", NULL);
 	_cleanup_free_ char *root = xasprintf("%s/share/rootfs", m->dir);
 	_cleanup_free_ struct tree *trees = NULL;
+	const char *resolv = dink_json_str_or(m->plan, "resolv", NULL);
 	size_t n = 0;
 	int r;
 
+	/* the last path of the host's: after this there is none */
+	if (resolv)
+		m->resolv_fd = open(resolv, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (unshare(CLONE_NEWNS) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno,
 				    "make the container's mount namespace");
@@ -102,7 +111,7 @@ int mon_enter_root(struct monitor *m, struct dink_err *err)
 	    mount("guest", m->dir, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k") < 0)
 		r = -errno;
 	else
-		r = enter(shared ? root : m->dir);
+		r = enter(m, shared ? root : m->dir);
 	if (r == 0)
 		put_volumes(m, trees, n);
 	for (size_t i = 0; i < n; i++) {

@@ -231,6 +231,11 @@ same "update --memory" 'start_d -m 64m $I sleep 100; $E update -m 96m --memory-s
 same "pause and unpause" 'start_d $I sh -c "while :; do echo x; sleep 0.05; done"; $E pause c1 >/dev/null; $E inspect -f "{{.State.Status}}" c1; sleep 0.3; a=$($E logs c1 | wc -l); sleep 0.5; [ "$a" = "$($E logs c1 | wc -l)" ] && echo still; $E unpause c1 >/dev/null; sleep 0.5; [ "$a" -lt "$($E logs c1 | wc -l)" ] && echo on'
 same "exec in a paused one" 'start_d $I sleep 100; $E pause c1 >/dev/null; $E exec c1 true >/dev/null 2>&1; echo $?; $E unpause c1 >/dev/null'
 same "stop of a paused one" 'start_d $I sleep 100; $E pause c1 >/dev/null; $E unpause c1 >/dev/null; $E stop -t 0 c1 >/dev/null; echo $?'
+on docker
+same "top without words" 'start_d $I sh -c "sleep 77; true"; sleep 1; $E top c1 | awk "{print \$1, \$NF}"'
+on podman
+lacks "top without words" "Podman reads /proc in the namespaces of the monitor: top ID -eo pid,args asks in the guest" "^USER" 'start_d $I sh -c "sleep 77; true"; sleep 1; $E top c1 | awk "{print \$1, \$NF}"'
+on both
 same "top" 'start_d $I sh -c "sleep 77 & sleep 88"; sleep 0.5; $E top c1 -eo pid,args | awk "NR > 1 {\$1 = \"\"; print}" | sort'
 same "top, of a user, with a tree" 'start_d -u user $I sh -c "sleep 77 & sleep 88"; sleep 0.5; $E exec -u root -d c1 sleep 99; sleep 0.5; $E top c1 -eo pid,ppid,user,comm,args >t; awk "NR > 1 {n[\$1] = \$4; p[NR] = \$2; \$1 = \"\"; l[NR] = \$0} END {for (i in l) {\$0 = l[i]; print (n[p[i]] ? n[p[i]] : \"none\"), \$2, \$3, \$4, \$5, \$6}}" t | sort'
 same "stats names it and counts its processes" 'start_d $I sleep 100; $E stats --no-stream --format "{{.Name}}" c1'
@@ -273,7 +278,9 @@ same "--mac-address" 'net_run --mac-address 02:11:22:33:44:55 $I cat /sys/class/
 same "a published TCP port" 'net_d -p 127.0.0.1:28190:80 $I sh -c "echo served >/tmp/i; while :; do nc -l -p 80 </tmp/i; done" >/dev/null; for i in $(seq 50); do r=$(curl -s --http0.9 -m 2 http://127.0.0.1:28190/) && [ "$r" ] && break; sleep 0.2; done; echo $r'
 same "a web server for the host" 'net_d $I sh -c "mkdir /w; echo page >/w/i; httpd -f -p 80 -h /w" >/dev/null; ip=$(address c1); for i in $(seq 50); do r=$(curl -s -m 2 http://$ip/i) && break; sleep 0.2; done; echo $r'
 same "a published UDP port" 'net_d -v $T/udp_echo:/udp_echo -p 127.0.0.1:28191:90/udp $I /udp_echo >/dev/null; exec 3<>/dev/udp/127.0.0.1/28191; for i in $(seq 30); do printf hey >&3; r=$(timeout 0.5 head -c 3 <&3 2>/dev/null); [ "$r" ] && break; done; echo $r'
+on docker # CNI without dnsname knows no names
 same "two containers by name" '$E network create $BR_OPT n1 >/dev/null; net=n1 net_d $I sh -c "mkdir /w; echo page >/w/i; httpd -f -p 80 -h /w" >/dev/null; net=n1 net_run $I sh -c "for i in 1 2 3 4 5 6 7 8 9 10; do wget -q -O - http://c1/i && break; sleep 0.3; done"'
+on both
 same "an address of one's own" '$E network create $BR_OPT --subnet 172.31.240.0/24 n1 >/dev/null; net=n1 net_run --ip 172.31.240.77 $I sh -c "ip -o -4 addr show eth0 | awk \"{print \\\$4}\""'
 same "IPv6" '$E network create $BR_OPT --ipv6 --subnet fd00:d1:1::/64 n1 >/dev/null; net=n1 net_run --ip6 fd00:d1:1::77 $I sh -c "ip -o -6 addr show eth0 | grep -c fd00:d1:1::77; ping -6 -c 1 -W 3 fd00:d1:1::1 >/dev/null; echo \$?"'
 same "a network joined before the start" '$E network create $BR_OPT --subnet 172.31.241.0/24 n1 >/dev/null; $E create $R --name c1 $I sh -c "ls /sys/class/net | sort" >/dev/null; $E network connect n1 c1; $E start -a c1'
