@@ -201,8 +201,7 @@ static bool is_kvm(struct json_object *device)
 {
 	const char *name = dink_json_str_or(device, DINK_DEVICE_NAME, NULL);
 
-	return name ? STREQ(name, "kvm")
-		    : STREQ(dink_json_str_or(device, "path", ""), "/dev/kvm");
+	return name ? STREQ(name, "kvm") : STREQ(dink_json_str_or(device, "path", ""), "/dev/kvm");
 }
 
 /* A privileged container: its devices are all that the host has, asked for by nobody one by one. */
