@@ -37,8 +37,9 @@ peer_qemu() {
 		-append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr $words" "$@" </dev/null
 }
 
-# what makes a guest under TCG quick (docs/performance.md): the peer of throughput has it too
-peer_tuned='tsc=reliable no_timer_check norandmaps nolapic_timer'
+# what makes a guest under TCG quick, and right with a share (docs/performance.md, docs/dink-vm.md): the
+# peer of throughput has it too
+peer_tuned='tsc=reliable no_timer_check norandmaps nolapic_timer init_on_alloc=1'
 
 # shellcheck disable=SC2016 # for the guest's shell
 peer_boot_init='#!/bin/busybox sh
