@@ -82,7 +82,6 @@ static struct json_object *describe_process(pid_t pid)
 	_cleanup_free_ char *dir = xasprintf("/proc/%d", pid);
 	_cleanup_free_ char *name = read_text(dir, "comm"), *status = read_text(dir, "status");
 	struct json_object *o = dink_json_new(), *args = read_args(dir);
-	const char *first = json_object_get_string(json_object_array_get_idx(args, 0));
 
 	if (name)
 		name[strcspn(name, "\n")] = 0;
@@ -91,7 +90,6 @@ static struct json_object *describe_process(pid_t pid)
 	dink_json_set_int(o, "uid", read_number(status, "\nUid:"));
 	dink_json_set_int(o, "gid", read_number(status, "\nGid:"));
 	dink_json_set_str(o, "name", name ? name : "");
-	dink_json_set_str(o, "command", first ? first : "");
 	dink_json_set(o, "args", args);
 	return o;
 }

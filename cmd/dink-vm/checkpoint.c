@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 enum {
@@ -238,10 +237,7 @@ static int checkpoint(struct saving *s, struct dink_err *err)
 		r = save_all(s, err);
 	}
 	if (r < 0) {
-		struct statvfs vfs;
-
-		if (s->dir >= 0 && fstatvfs(s->dir, &vfs) == 0 &&
-		    (uint64_t)vfs.f_bavail * vfs.f_frsize < STATE_BYTES)
+		if (s->dir >= 0 && !dink_has_room(s->image, STATE_BYTES))
 			dink_err_hint(err, "make room for the image: %s is on a full file system",
 				      s->image);
 		remove_files(s);

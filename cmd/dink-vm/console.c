@@ -42,7 +42,7 @@ int vm_open_console(const char *socket_path, struct json_object *size, int *ret_
 	    (fcntl(master, F_SETFD, FD_CLOEXEC) < 0 || fcntl(slave, F_SETFD, FD_CLOEXEC) < 0))
 		r = -errno;
 	if (r == 0)
-		r = dink_send_fd(sock, master);
+		r = dink_send_fd(sock, 0, master);
 	close(master);
 	if (r < 0) {
 		close(slave);

@@ -307,17 +307,6 @@ static void undo_launch(struct launch *l)
 	(void)!dink_vmstate_remove(l->state, &ignored);
 }
 
-static int check_timeout(const char *text, struct dink_err *err)
-{
-	char *end;
-	long n = text ? strtol(text, &end, 10) : 1;
-
-	if (n < 1 || n > 3600 || (text && *end))
-		return dink_err_set(err, DINK_E_USAGE, 0,
-				    "--boot-timeout %s is no number from 1 to 3600", text);
-	return 0;
-}
-
 static int parse_size(const struct vm_globals *g, struct dink_oci_size *ret, struct dink_err *err)
 {
 	if (g->memory && dink_parse_size(g->memory, &ret->memory_bytes) < 0)
@@ -344,8 +333,6 @@ int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const 
 	int r = dink_vmstate_check_id(id, err);
 	if (r >= 0)
 		r = parse_size(g, &size, err);
-	if (r >= 0)
-		r = check_timeout(g->boot_timeout, err);
 	if (r >= 0)
 		r = dink_oci_load(o->bundle ? o->bundle : ".", &size, &oci, err);
 	if (r >= 0 && o->restore)

@@ -91,6 +91,18 @@ static int choose_accel(const struct vm_globals *g, const char **ret, struct din
 	return 0;
 }
 
+static int parse_timeout(const char *text, int64_t *ret, struct dink_err *err)
+{
+	char *end;
+	long n = text ? strtol(text, &end, 10) : 0;
+
+	if (text && (n < 1 || n > 3600 || *end))
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    "--boot-timeout %s is no number from 1 to 3600", text);
+	*ret = n;
+	return 0;
+}
+
 /*
  * Virtualization is in the guest's processor only where the container asked for /dev/kvm: it is a
  * large interface, and KVM's start in the guest takes time. TCG emulates AMD's.
@@ -186,6 +198,7 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 {
 	_cleanup_free_ char *qemu = dink_which("qemu-system-x86_64");
 	const char *accel = "tcg";
+	int64_t boot_timeout_s = 0; /* as the monitor has it */
 	char dir[PATH_MAX];
 
 	if (!qemu) {
@@ -196,6 +209,8 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 	if (!guest)
 		return -ENOENT;
 	int r = choose_accel(g, &accel, err);
+	if (r == 0)
+		r = parse_timeout(g->boot_timeout, &boot_timeout_s, err);
 	if (r < 0)
 		return r;
 	if (!realpath(state->dir, dir))
@@ -222,8 +237,8 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 		dink_json_set_int(plan, "tsc_khz", dink_tsc_khz(g->root));
 	if (g->ram_dir)
 		dink_json_set_str(plan, "ram_dir", g->ram_dir);
-	if (g->boot_timeout)
-		dink_json_set_int(plan, "boot_timeout_ms", atoi(g->boot_timeout) * 1000);
+	if (boot_timeout_s)
+		dink_json_set_int(plan, "boot_timeout_ms", boot_timeout_s * 1000);
 	add_sources(plan, oci);
 	dink_json_set(plan, "setup", make_setup(oci));
 	dink_json_set(plan, "create", json_object_get(oci->config));
@@ -275,23 +290,14 @@ static void add_disks(struct json_object *plan, struct json_object *manifest, co
 int vm_fit_plan(struct json_object *plan, struct json_object *manifest, const char *image,
 		struct dink_err *err)
 {
-	static const char *const machine[] = {"accel",	 "cpu",	       "append", "firmware",
-					      "tsc_khz", "memory_mib", "cpus"};
-	static const char *const channel[] = {"channel",    "stdio",  "nics",
-					      "exec_count", "paused", "qemu_version"};
+	static const char *const machine[] = {DINK_MACHINE_KEYS, NULL};
+	static const char *const channel[] = {"channel", "stdio",	 "nics", "exec_count",
+					      "paused",	 "qemu_version", NULL};
 	struct json_object *restore = dink_json_new();
 
-	for (size_t i = 0; i < ARRAY_SIZE(machine); i++) {
-		_cleanup_free_ char *key = xasprintf("machine.%s", machine[i]);
-		json_object_object_del(plan, machine[i]);
-		struct json_object *v = dink_json_get(manifest, key);
-		if (v)
-			dink_json_set(plan, machine[i], json_object_get(v));
-	}
+	dink_json_copy(plan, dink_json_get(manifest, "machine"), machine);
+	dink_json_copy(restore, manifest, channel);
 	dink_json_set_str(restore, "image", image);
-	for (size_t i = 0; i < ARRAY_SIZE(channel); i++)
-		dink_json_set(restore, channel[i],
-			      json_object_get(dink_json_get(manifest, channel[i])));
 	dink_json_set(plan, "restore", restore);
 	dink_json_set(plan, "renew", make_renew(dink_json_get(plan, "setup")));
 	add_disks(plan, manifest, image);

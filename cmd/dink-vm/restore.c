@@ -10,15 +10,12 @@
 static int load(const char *image, struct json_object **ret, struct dink_err *err)
 {
 	_cleanup_free_ char *path = xasprintf("%s/" DINK_MANIFEST_NAME, image);
-	_cleanup_free_ char *text = NULL;
-	size_t len;
 
 	if (!dink_exists(path)) {
 		dink_err_set(err, DINK_E_USAGE, ENOENT, "no checkpoint in %s", image);
 		return dink_err_hint(err, "make one: dink-vm checkpoint --image-path DIR ID");
 	}
-	int r = dink_file_read(path, DINK_MANIFEST_MAX, &text, &len, err);
-	return r < 0 ? r : dink_manifest_parse(text, len, ret, err);
+	return dink_manifest_load(image, ret, err);
 }
 
 int vm_restore(const struct vm_globals *g, char **argv, struct dink_err *err)

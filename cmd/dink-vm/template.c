@@ -17,7 +17,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 
 enum {
@@ -28,8 +27,7 @@ enum {
 };
 
 /* What the machine is made of; the rest of a plan is the container's. */
-static const char *const machine[] = {"accel",	"cpu",	  "append",	"firmware", "qemu",
-				      "kernel", "initrd", "memory_mib", "cpus",	    "tsc_khz"};
+static const char *const machine[] = {DINK_MACHINE_KEYS, "qemu", "kernel", "initrd", NULL};
 
 static void add_file(struct dink_sha256 *s, const char *path)
 {
@@ -47,8 +45,8 @@ static void make_key(struct json_object *plan, char ret[65])
 	struct dink_sha256 s;
 
 	dink_sha256_start(&s);
-	for (size_t i = 0; i < ARRAY_SIZE(machine); i++) {
-		struct json_object *v = dink_json_get(plan, machine[i]);
+	for (const char *const *key = machine; *key; key++) {
+		struct json_object *v = dink_json_get(plan, *key);
 		const char *text = v ? json_object_get_string(v) : "";
 
 		dink_sha256_add(&s, text, strlen(text) + 1);
@@ -84,13 +82,6 @@ static bool is_made(const struct template *t)
 	return utimensat(AT_FDCWD, path, NULL, 0) == 0;
 }
 
-static bool has_room(const char *dir)
-{
-	struct statvfs vfs;
-
-	return statvfs(dir, &vfs) == 0 && (uint64_t)vfs.f_bavail * vfs.f_frsize >= ROOM_BYTES;
-}
-
 /* One that a killed dink-vm was making when it died. */
 static int remove_stale(const char *path, struct dink_err *err)
 {
@@ -99,6 +90,7 @@ static int remove_stale(const char *path, struct dink_err *err)
 
 static int make(struct json_object *plan, const struct template *t, struct dink_err *err)
 {
+	static const char *const limits[] = {"boot_timeout_ms", NULL};
 	_cleanup_(dink_vmstate_freep) struct dink_vmstate *state = NULL;
 	_cleanup_(dink_err_clear) struct dink_err ignored = {};
 	_cleanup_json_ struct json_object *bare = dink_json_new();
@@ -112,14 +104,8 @@ static int make(struct json_object *plan, const struct template *t, struct dink_
 		r = remove_stale(t->dir, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(machine); i++) {
-		struct json_object *v = dink_json_get(plan, machine[i]);
-		if (v)
-			dink_json_set(bare, machine[i], json_object_get(v));
-	}
-	struct json_object *limit = dink_json_get(plan, "boot_timeout_ms");
-	if (limit)
-		dink_json_set(bare, "boot_timeout_ms", json_object_get(limit));
+	dink_json_copy(bare, plan, machine);
+	dink_json_copy(bare, plan, limits);
 	dink_json_set(bare, "disks", json_object_new_array());
 	dink_json_set_bool(bare, "bare", true);
 	r = vm_launch_bare(t->root, id, bare, &state, err);
@@ -180,7 +166,7 @@ static int find_or_make(struct json_object *plan, const struct template *t, stru
 		return r;
 	if (has_failed(failed))
 		return dink_err_set(err, DINK_E_HOST, 0, "it could not be made: see %s", failed);
-	if (!has_room(t->root))
+	if (!dink_has_room(t->root, ROOM_BYTES))
 		return dink_err_set(err, DINK_E_HOST, ENOSPC, "%s", t->root);
 	r = make(plan, t, err);
 	if (r < 0) {
@@ -197,21 +183,15 @@ static int find_or_make(struct json_object *plan, const struct template *t, stru
 
 static int add_template(struct json_object *plan, const struct template *t, struct dink_err *err)
 {
-	static const char *const taken[] = {"qemu_version", "channel"};
-	_cleanup_free_ char *path = xasprintf("%s/" DINK_MANIFEST_NAME, t->dir);
+	static const char *const taken[] = {"qemu_version", "channel", NULL};
 	_cleanup_json_ struct json_object *manifest = NULL;
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-	int r = dink_file_read(path, DINK_MANIFEST_MAX, &text, &len, err);
+	int r = dink_manifest_load(t->dir, &manifest, err);
 
-	if (r == 0)
-		r = dink_manifest_parse(text, len, &manifest, err);
 	if (r < 0)
 		return r;
 	struct json_object *o = dink_json_new();
 	dink_json_set_str(o, "image", t->dir);
-	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
-		dink_json_set(o, taken[i], json_object_get(dink_json_get(manifest, taken[i])));
+	dink_json_copy(o, manifest, taken);
 	dink_json_set(plan, "template", o);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 
 int dink_fd_read_all(int fd, size_t max_bytes, char **ret_text, size_t *ret_len,
@@ -208,6 +209,13 @@ int dink_rm_rf(const char *path, struct dink_err *err)
 	return 0;
 }
 
+bool dink_has_room(const char *path, uint64_t bytes)
+{
+	struct statvfs vfs;
+
+	return statvfs(path, &vfs) == 0 && (uint64_t)vfs.f_bavail * vfs.f_frsize >= bytes;
+}
+
 bool dink_exists(const char *path)
 {
 	return access(path, F_OK) == 0;
@@ -324,9 +332,8 @@ union fd_control {
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-int dink_send_fd(int sock, int fd)
+int dink_send_fd(int sock, char byte, int fd)
 {
-	char byte = 0;
 	struct iovec iov = {&byte, 1};
 	union fd_control control = {};
 	struct msghdr msg = {.msg_iov = &iov,

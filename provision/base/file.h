@@ -33,6 +33,8 @@ int dink_mkdir_p(const char *path, mode_t mode, struct dink_err *err) _must_chec
 int dink_rm_rf(const char *path, struct dink_err *err) _must_check_;
 
 bool dink_exists(const char *path);
+/* dink_has_room() - has path's file system so many bytes for anybody? false if that cannot be told */
+bool dink_has_room(const char *path, uint64_t bytes);
 
 /* dink_which() - a program on PATH (or a path as it is); NULL if there is none; caller frees */
 char *dink_which(const char *program);
@@ -52,6 +54,9 @@ int dink_unix_listen(const char *path, mode_t mode, int *ret_fd, struct dink_err
  */
 int dink_lock(const char *path, bool wait, int *ret_fd, struct dink_err *err) _must_check_;
 
-/* dink_send_fd() / dink_recv_fd() - one descriptor over a unix socket (SCM_RIGHTS) */
-int dink_send_fd(int sock, int fd);
+/*
+ * dink_send_fd() / dink_recv_fd() - one descriptor over a unix socket (SCM_RIGHTS)
+ * @byte: goes along: no descriptor travels without one
+ */
+int dink_send_fd(int sock, char byte, int fd);
 int dink_recv_fd(int sock);

@@ -142,6 +142,17 @@ void dink_json_set_bool(struct json_object *o, const char *key, bool value)
 	dink_json_set(o, key, json_object_new_boolean(value));
 }
 
+void dink_json_copy(struct json_object *to, struct json_object *from, const char *const *keys)
+{
+	for (; *keys; keys++) {
+		struct json_object *value = dink_json_get(from, *keys);
+
+		json_object_object_del(to, *keys);
+		if (value)
+			dink_json_set(to, *keys, json_object_get(value));
+	}
+}
+
 struct json_object *dink_json_strv(const struct dink_strv *sv)
 {
 	struct json_object *a = json_object_new_array();

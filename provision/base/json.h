@@ -50,6 +50,11 @@ void dink_json_set_str(struct json_object *o, const char *key, const char *value
 void dink_json_set_int(struct json_object *o, const char *key, int64_t value);
 void dink_json_set_bool(struct json_object *o, const char *key, bool value);
 void dink_json_set(struct json_object *o, const char *key, struct json_object *value); /* takes */
+/*
+ * dink_json_copy() - members of from into to, shared; what from lacks, to lacks then, too
+ * @keys: dotted paths are not meant; NULL-terminated
+ */
+void dink_json_copy(struct json_object *to, struct json_object *from, const char *const *keys);
 struct json_object *dink_json_strv(const struct dink_strv *sv);
 /* an array of strings into a vector; false if it is no array of strings */
 bool dink_json_to_strv(struct json_object *arr, struct dink_strv *ret);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provision/vm/manifest.h"
 
+#include "provision/base/file.h"
 #include "provision/base/sha256.h"
 #include "provision/vm/chan.h"
 #include "provision/vm/proto.h"
@@ -132,6 +133,15 @@ int dink_manifest_parse(const char *text, size_t len, struct json_object **ret,
 	return r;
 }
 
+int dink_manifest_load(const char *dir, struct json_object **ret, struct dink_err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/" DINK_MANIFEST_NAME, dir), *text = NULL;
+	size_t len;
+	int r = dink_file_read(path, DINK_MANIFEST_MAX, &text, &len, err);
+
+	return r < 0 ? r : dink_manifest_parse(text, len, ret, err);
+}
+
 /* --- making --- */
 
 static int add_file(struct json_object *o, const char *path, struct dink_err *err)
@@ -185,26 +195,18 @@ static int add_disks(struct json_object *m, struct json_object *from, struct din
 int dink_manifest_make(struct json_object *answer, const char *sha256, struct json_object **ret,
 		       struct dink_err *err)
 {
-	static const char *const machine[] = {"accel",	 "cpu",	       "append", "firmware",
-					      "tsc_khz", "memory_mib", "cpus"};
-	static const char *const copied[] = {"qemu_version", "nics",  "paused",
-					     "exec_count",   "stdio", "channel"};
+	static const char *const machine[] = {DINK_MACHINE_KEYS, NULL};
+	static const char *const copied[] = {"qemu_version", "nics",	"paused", "exec_count",
+					     "stdio",	     "channel", NULL};
 	_cleanup_json_ struct json_object *m = dink_json_new();
-	struct json_object *plan = dink_json_get(answer, "plan"), *o = dink_json_new(), *v;
+	struct json_object *plan = dink_json_get(answer, "plan"), *o = dink_json_new();
 
 	dink_json_set_int(m, "version", DINK_MANIFEST_VERSION);
 	dink_json_set_int(m, "created", time(NULL));
 	dink_json_set(m, "machine", o);
 	dink_json_set_str(o, "type", "q35");
-	for (size_t i = 0; i < ARRAY_SIZE(machine); i++) {
-		v = dink_json_get(plan, machine[i]);
-		if (v)
-			dink_json_set(o, machine[i], json_object_get(v));
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(copied); i++) {
-		v = dink_json_get(answer, copied[i]);
-		dink_json_set(m, copied[i], json_object_get(v));
-	}
+	dink_json_copy(o, plan, machine);
+	dink_json_copy(m, answer, copied);
 	dink_json_set_bool(m, "terminal", dink_json_bool_or(plan, "terminal", false));
 	dink_json_set(m, "config", json_object_get(dink_json_get(plan, "create")));
 	int r = add_kernel(m, dink_json_str_or(plan, "kernel", ""), sha256, err);

@@ -24,6 +24,13 @@ enum { DINK_MANIFEST_VERSION = 1, DINK_MANIFEST_MAX = 8 << 20 };
 
 #define DINK_MANIFEST_NAME "manifest.json"
 
+/* What a machine is made of that a state fits: members of a plan, and of a manifest's "machine". */
+#define DINK_MACHINE_KEYS "accel", "cpu", "append", "firmware", "tsc_khz", "memory_mib", "cpus"
+
+/* dink_manifest_load() - of the image in dir; a missing one is -ENOENT */
+int dink_manifest_load(const char *dir, struct json_object **ret,
+		       struct dink_err *err) _must_check_;
+
 /* dink_manifest_parse() - every member checked; the caller owns *ret */
 int dink_manifest_parse(const char *text, size_t len, struct json_object **ret,
 			struct dink_err *err) _must_check_;

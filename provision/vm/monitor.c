@@ -115,7 +115,8 @@ void mon_end(struct monitor *m, int status)
 		return;
 	m->status = MON_STOPPING;
 	m->exit_status = status;
-	m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
+	if (m->loop)
+		m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
 }
 
 void mon_finish(struct monitor *m, int status)
@@ -150,10 +151,7 @@ void mon_fail(struct monitor *m, struct dink_err *err)
 		dink_json_set_int(msg, "errno", err->errnum);
 		tell_creator(m, msg);
 	}
-	m->status = MON_STOPPING;
-	m->exit_status = STATUS_KILLED;
-	if (m->loop)
-		m->end_timer = dink_loop_after(m->loop, 0, end_now, m);
+	mon_end(m, STATUS_KILLED);
 }
 
 static void channel_lost(void *ctx)
@@ -405,6 +403,14 @@ static void take_setup(void *ctx, struct json_object *msg)
 	create_in_guest(m);
 }
 
+void mon_add_time(struct json_object *msg)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	dink_json_set_int(msg, "time_ns", (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+}
+
 static void bare_overdue(void *ctx)
 {
 	struct monitor *m = ctx;
@@ -433,9 +439,7 @@ void mon_hello(struct monitor *m, struct json_object *msg)
 		return;
 	}
 	struct json_object *setup = json_object_get(dink_json_get(m->plan, "setup"));
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	dink_json_set_int(setup, "time_ns", (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+	mon_add_time(setup);
 	dink_chan_request(m->chan, setup, take_setup, m);
 }
 

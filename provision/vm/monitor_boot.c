@@ -23,7 +23,6 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -405,13 +404,6 @@ static void fill_options(struct monitor *m, struct dink_qemu_opts *o)
 	o->ram_private = dink_json_get(m->plan, "restore");
 }
 
-static bool has_room(const char *dir, uint64_t bytes)
-{
-	struct statvfs vfs;
-
-	return statvfs(dir, &vfs) == 0 && (uint64_t)vfs.f_bavail * vfs.f_frsize >= bytes;
-}
-
 static int open_image(struct monitor *m, const char *name, int *ret_fd, struct dink_err *err)
 {
 	const char *dir = dink_json_str_or(mon_image(m), "image", "");
@@ -441,7 +433,7 @@ static int open_ram(struct monitor *m, struct dink_err *err)
 			     "images in place of folders and files";
 		return 0;
 	}
-	if (!has_room(dir, bytes)) {
+	if (!dink_has_room(dir, bytes)) {
 		m->no_ckpt = "the state folder had no room for its memory when it was created: "
 			     "name a folder with --ram-dir";
 		return 0;

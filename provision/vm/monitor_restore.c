@@ -10,7 +10,6 @@
 #include "provision/vm/proto.h"
 #include "provision/vm/qemu.h"
 
-#include <time.h>
 #include <unistd.h>
 
 struct json_object *mon_image(const struct monitor *m)
@@ -70,7 +69,17 @@ int mon_restore_begin(struct monitor *m, struct dink_err *err)
 	return 0;
 }
 
-static void take_incoming(void *ctx, struct json_object *result, const char *error)
+static bool tell_qemu(struct monitor *m, const char *command, struct json_object *args,
+		      dink_qmp_reply_fn fn)
+{
+	if (dink_qmp_send(m->qmp, command, args, fn, m) == 0)
+		return true;
+	refuse(m, "its control socket does not take a command");
+	return false;
+}
+
+/* What comes of it is told by events. */
+static void take_done(void *ctx, struct json_object *result, const char *error)
 {
 	if (!result)
 		refuse(ctx, error);
@@ -87,23 +96,21 @@ static void take_parameters(void *ctx, struct json_object *result, const char *e
 	_cleanup_free_ char *uri = xasprintf("fd:%d", m->state_fd);
 	struct json_object *args = dink_json_new();
 	dink_json_set_str(args, "uri", uri);
-	if (dink_qmp_send(m->qmp, "migrate-incoming", args, take_incoming, m) < 0)
-		refuse(m, "its control socket does not take a command");
+	tell_qemu(m, "migrate-incoming", args, take_done);
 }
 
 static void take_capabilities(void *ctx, struct json_object *result, const char *error)
 {
 	struct monitor *m = ctx;
-	struct json_object *args = dink_json_new();
 
+	if (!result) {
+		refuse(m, error);
+		return;
+	}
+	struct json_object *args = dink_json_new();
 	/* a clone must not announce the addresses of the one it was taken from */
 	dink_json_set_int(args, "announce-rounds", 0);
-	if (!result) {
-		json_object_put(args);
-		refuse(m, error);
-	} else if (dink_qmp_send(m->qmp, "migrate-set-parameters", args, take_parameters, m) < 0) {
-		refuse(m, "its control socket does not take a command");
-	}
+	tell_qemu(m, "migrate-set-parameters", args, take_parameters);
 }
 
 static void take_version(void *ctx, struct json_object *result, const char *error)
@@ -125,14 +132,7 @@ static void take_version(void *ctx, struct json_object *result, const char *erro
 
 void mon_restore_qemu(struct monitor *m)
 {
-	if (dink_qmp_send(m->qmp, "query-version", NULL, take_version, m) < 0)
-		refuse(m, "its control socket does not take a command");
-}
-
-static void take_cont(void *ctx, struct json_object *result, const char *error)
-{
-	if (!result)
-		refuse(ctx, error);
+	tell_qemu(m, "query-version", NULL, take_version);
 }
 
 static void take_hello(void *ctx, struct json_object *msg)
@@ -158,9 +158,9 @@ static void wake(struct monitor *m)
 static void go_on(struct monitor *m)
 {
 	/* it was stopped when it was saved, and is so still */
-	if (dink_qmp_send(m->qmp, "cont", NULL, take_cont, m) < 0)
-		refuse(m, "its control socket does not take a command");
-	else if (dink_json_get(m->plan, "restore"))
+	if (!tell_qemu(m, "cont", NULL, take_done))
+		return;
+	if (dink_json_get(m->plan, "restore"))
 		mon_restore_renew(m);
 	else
 		wake(m);
@@ -186,8 +186,7 @@ static void plug_share(struct monitor *m)
 	dink_json_set_str(args, "chardev", DINK_QEMU_SHARE);
 	dink_json_set_str(args, "tag", DINK_SHARE_TAG);
 	dink_json_set_int(args, "queue-size", DINK_QEMU_SHARE_QUEUE);
-	if (dink_qmp_send(m->qmp, "device_add", args, take_share, m) < 0)
-		refuse(m, "its control socket does not take a command");
+	tell_qemu(m, "device_add", args, take_share);
 }
 
 void mon_restore_loaded(struct monitor *m, bool ok)
@@ -244,7 +243,6 @@ static void take_renew(void *ctx, struct json_object *msg)
 void mon_restore_renew(struct monitor *m)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
-	struct timespec now;
 
 	if (!m->incoming_done || !m->hooks_done || m->status != MON_BOOTING || m->links)
 		return;
@@ -253,8 +251,7 @@ void mon_restore_renew(struct monitor *m)
 		return;
 	}
 	struct json_object *msg = json_object_get(dink_json_get(m->plan, "renew"));
-	clock_gettime(CLOCK_REALTIME, &now);
-	dink_json_set_int(msg, "time_ns", (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+	mon_add_time(msg);
 	dink_json_set(msg, "links", json_object_get(m->links));
 	dink_json_set_bool(msg, "only", true);
 	dink_chan_request(m->chan, msg, take_renew, m);

@@ -53,7 +53,7 @@
  *	            of this address go over the stream and back (provision/vm/dgram.h)
  *	{"op":"pause"} {"op":"resume"}
  *	{"op":"ps"} -> {"pids":[..],"processes":[{"pid":N,"ppid":N,"uid":N,"gid":N,
- *	            "name":"..","command":"..","args":[".."]}]}   each without what is too long
+ *	            "name":"..","args":[".."]}]}   each without what is too long
  *	{"op":"stats"} -> {"cpu":{cpu.stat},"memory":{"current":N,"peak":N,"max":N,"stat":{..}},
  *	            "pids":{"current":N,"max":N},"io":[{"device":"M:N","rbytes":N,..}],
  *	            "network":[{"name":"eth0","rx_bytes":N,...}]}     a limit of none is -1

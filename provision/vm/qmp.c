@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 struct pending {
 	int64_t id;
@@ -41,26 +40,6 @@ static void fail_qmp(struct dink_qmp *q, const char *why)
 		q->ops->on_closed(q->ctx, why);
 }
 
-/* The descriptor goes along with the first byte. */
-static int send_first(int sock, char byte, int fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {};
-	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
-	struct msghdr mh = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&mh);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	return sendmsg(sock, &mh, MSG_NOSIGNAL) == 1 ? 0 : -errno;
-}
-
 int dink_qmp_send(struct dink_qmp *q, const char *command, struct json_object *args,
 		  dink_qmp_reply_fn reply, void *ctx)
 {
@@ -85,7 +64,7 @@ int dink_qmp_send_fd(struct dink_qmp *q, const char *command, struct json_object
 	/* commands are short and QEMU reads at once: a full socket means that it hangs */
 	int r = 0;
 	if (fd >= 0 && q->fd >= 0)
-		r = send_first(q->fd, *text++, fd);
+		r = dink_send_fd(q->fd, *text++, fd);
 	if (r == 0 && q->fd >= 0)
 		r = dink_fd_write_all(q->fd, text, strlen(text));
 	if (r == 0 && q->fd >= 0)
