@@ -2,20 +2,13 @@
 /* Images from images: a clone is the same data under another identity. */
 #include "loopdev/loopdev.h"
 
+#include "loopdev/tools.h"
 #include "loopdev/whole.h"
 #include "provision/base/clone.h"
 #include "provision/base/file.h"
-#include "provision/base/proc.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
-
-static int run(struct dink_cmd *cmd, const char *package, struct dink_err *err)
-{
-	int r = dink_cmd_run(cmd, err);
-
-	return r == -ENOENT ? dink_err_hint(err, "apt-get install %s", package) : r;
-}
 
 /* metadata_uuid: one write, where a new fsid proper would rewrite every block of metadata */
 static int renew_btrfs(const char *path, struct dink_err *err)
@@ -23,37 +16,26 @@ static int renew_btrfs(const char *path, struct dink_err *err)
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
 
 	dink_cmd_argv(&cmd, "btrfstune", "-f", "-m", path, NULL);
-	return run(&cmd, "btrfs-progs", err);
+	return dink_disk_tool(&cmd, "btrfs-progs", err);
 }
 
-static int renew_ext4(const char *path, struct dink_err *err)
+static int renew_ext4(const char *path, const char *name, struct dink_err *err)
 {
-	_cleanup_cmd_ struct dink_cmd check = DINK_CMD_INIT, tune = DINK_CMD_INIT;
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
+	int r = dink_ext4_settle(path, name, err);
 
-	/* replays the journal of one that was not unmounted, which tune2fs wants */
-	dink_cmd_argv(&check, "e2fsck", "-f", "-p", path, NULL);
-	check.ok_to_fail = true;
-	int r = run(&check, "e2fsprogs", err);
 	if (r < 0)
 		return r;
-	/* 1: it mended something */
-	if (check.status > 1) {
-		dink_err_set(err, DINK_E_STATE, 0, "its ext4 has faults");
-		dink_err_detail(err, check.output);
-		return dink_err_hint(err, "dink disk check");
-	}
-	dink_cmd_argv(&tune, "tune2fs", "-U", "random", path, NULL);
-	return run(&tune, "e2fsprogs", err);
+	dink_cmd_argv(&cmd, "tune2fs", "-U", "random", path, NULL);
+	return dink_disk_tool(&cmd, "e2fsprogs", err);
 }
 
-static int renew(const char *path, const char *type, struct dink_err *err)
+/* A read-only format's UUID keeps nobody from mounting it twice. */
+static int renew(const char *path, const char *name, const char *type, struct dink_err *err)
 {
-	if (type && STREQ(type, "btrfs"))
-		return renew_btrfs(path, err);
-	if (type && STREQ(type, "ext4"))
-		return renew_ext4(path, err);
-	/* a read-only format's UUID keeps nobody from mounting it twice */
-	return 0;
+	return STREQ(type, "btrfs")  ? renew_btrfs(path, err)
+	       : STREQ(type, "ext4") ? renew_ext4(path, name, err)
+				     : 0;
 }
 
 static int check_source(int fd, const char *path, struct dink_err *err)
@@ -87,7 +69,7 @@ int dink_disk_clone(const char *from, const char *to, bool force,
 		return r;
 	r = dink_clone_fd(in, w.fd, from, progress, err);
 	if (r == 0)
-		r = renew(w.partial, p.type, err);
+		r = renew(w.partial, from, p.type, err);
 	r = dink_whole_end(&w, r, err);
 	return r < 0 ? dink_err_push(err, "cloning %s", from) : 0;
 }
@@ -106,10 +88,10 @@ int dink_disk_check(const char *path, struct dink_err *err)
 	cmd.ok_to_fail = true;
 	if (p.type && STREQ(p.type, "btrfs")) {
 		dink_cmd_argv(&cmd, "btrfs", "check", "--readonly", path, NULL);
-		r = run(&cmd, "btrfs-progs", err);
+		r = dink_disk_tool(&cmd, "btrfs-progs", err);
 	} else if (p.type && STREQ(p.type, "ext4")) {
 		dink_cmd_argv(&cmd, "e2fsck", "-f", "-n", path, NULL);
-		r = run(&cmd, "e2fsprogs", err);
+		r = dink_disk_tool(&cmd, "e2fsprogs", err);
 	} else {
 		dink_err_set(err, DINK_E_USAGE, 0, "%s holds %s", path,
 			     p.type ? p.type : "nothing that libblkid knows");

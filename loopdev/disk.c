@@ -5,6 +5,7 @@
  */
 #include "loopdev/loopdev.h"
 
+#include "loopdev/tools.h"
 #include "loopdev/whole.h"
 
 #include "provision/base/file.h"
@@ -170,11 +171,7 @@ static int run_mkfs(const char *path, const struct dink_disk_make *m, struct din
 	if (m->label)
 		dink_strv_addl(&cmd.argv, "-L", m->label, NULL);
 	dink_strv_add(&cmd.argv, path);
-	int r = dink_cmd_run(&cmd, err);
-	if (r == -ENOENT)
-		return dink_err_hint(err, "apt-get install %s",
-				     btrfs ? "btrfs-progs" : "e2fsprogs");
-	return r;
+	return dink_disk_tool(&cmd, btrfs ? "btrfs-progs" : "e2fsprogs", err);
 }
 
 static int fill(const struct dink_whole *w, const struct dink_disk_make *m, struct dink_err *err)

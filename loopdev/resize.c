@@ -6,8 +6,8 @@
 #include "loopdev/loopdev.h"
 
 #include "loopdev/look.h"
+#include "loopdev/tools.h"
 #include "loopdev/whole.h"
-#include "provision/base/proc.h"
 #include "provision/base/units.h"
 
 #include <fcntl.h>
@@ -22,23 +22,15 @@ static int set_length(const char *path, uint64_t bytes, struct dink_err *err)
 
 static int resize_ext4(const char *path, uint64_t bytes, struct dink_err *err)
 {
-	_cleanup_cmd_ struct dink_cmd check = DINK_CMD_INIT, resize = DINK_CMD_INIT;
+	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
 	/* resize2fs takes KiB */
 	_cleanup_free_ char *size = xasprintf("%lluK", (unsigned long long)(bytes >> 10));
-	int r;
+	int r = dink_ext4_settle(path, path, err);
 
-	dink_cmd_argv(&check, "e2fsck", "-f", "-p", path, NULL);
-	check.ok_to_fail = true;
-	r = dink_cmd_run(&check, err);
 	if (r < 0)
-		return dink_err_hint(err, "apt-get install e2fsprogs");
-	if (check.status > 1) {
-		dink_err_set(err, DINK_E_STATE, 0, "the ext4 in %s has faults", path);
-		dink_err_detail(err, check.output);
-		return dink_err_hint(err, "dink disk check %s", path);
-	}
-	dink_cmd_argv(&resize, "resize2fs", path, size, NULL);
-	return dink_cmd_run(&resize, err);
+		return r;
+	dink_cmd_argv(&cmd, "resize2fs", path, size, NULL);
+	return dink_disk_tool(&cmd, "e2fsprogs", err);
 }
 
 static int resize_btrfs(const char *path, uint64_t bytes, const struct dink_look_how *how,
