@@ -188,7 +188,7 @@ int dink_look_open(const char *image, const struct dink_look_how *how, struct di
 	i->lease = -1;
 	i->image = xstrdup(image);
 	i->progress = how->progress;
-	int r = dink_disk_lease(image, how->writable, &i->lease, err);
+	int r = how->leased ? 0 : dink_disk_lease(image, how->writable, &i->lease, err);
 	if (r == 0)
 		r = load_library(i, err);
 	if (r == 0)

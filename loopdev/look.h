@@ -20,6 +20,7 @@ struct dink_look_how {
 	const char *release;
 	const char *key; /* names this kernel's folder in the cache */
 	bool writable;
+	bool leased;			      /* the caller holds the image's lease */
 	const struct dink_progress *progress; /* may be NULL */
 };
 

@@ -37,8 +37,11 @@ static int resize_btrfs(const char *path, uint64_t bytes, const struct dink_look
 			struct dink_err *err)
 {
 	_cleanup_(dink_look_freep) struct dink_look *look = NULL;
-	int r = dink_look_open(path, how, &look, err);
+	struct dink_look_how leased = *how;
+	int r;
 
+	leased.leased = true;
+	r = dink_look_open(path, &leased, &look, err);
 	if (r == 0)
 		r = dink_look_resize_btrfs(look, bytes, err);
 	return r < 0 ? r : dink_look_end(look, err);
@@ -80,8 +83,6 @@ int dink_disk_resize(const char *path, uint64_t bytes, const struct dink_look_ho
 		return r;
 	if (bytes > p.size_bytes)
 		r = set_length(path, bytes, err);
-	/* taken again by who looks inside, and by nobody else: what is there is no smaller */
-	close(TAKE_FD(lease));
 	if (r == 0)
 		r = resize_inside(path, type, bytes, how, err);
 	if (r == 0 && bytes < p.size_bytes)
