@@ -4,14 +4,11 @@
 # shellcheck disable=SC2016 # words for a shell in the container stay in single quotes
 
 load vm
+load oci
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-	need "root" test "$(id -u)" = 0
-	need "mkfs.erofs (apt-get install erofs-utils)" command -v mkfs.erofs
-	vm_prepare
-	mkfs.erofs "$T/root.erofs" "$T/rootfs" >/dev/null 2>&1
-	mkdir "$T/volume"
+	oci_prepare
 	echo from-the-host >"$T/volume/file"
 }
 
@@ -21,31 +18,6 @@ teardown() {
 	local id
 	for id in a b c d e f; do run_vm delete --force "$id"; done
 	assert_nothing_left
-}
-
-run_vm() { timeout 60 "$T/dink-vm" --root "$T/state" "$@"; }
-
-# bundle NAME COMMAND - a container with its root and a volume on virtiofs
-bundle() {
-	mkdir -p "$T/$1"
-	rm -f "$T/$1/config.json"
-	run_vm spec --bundle "$T/$1"
-	jq --arg root "$T/rootfs" --arg volume "$T/volume" --arg command "$2" \
-		'.root = {path: $root, readonly: false} | .process.terminal = false
-		 | .process.args = ["sh", "-c", $command]
-		 | .mounts += [{destination: "/volume", type: "bind", source: $volume, options: ["rbind", "rw"]}]' \
-		<"$T/$1/config.json" >"$T/$1/new"
-	mv "$T/$1/new" "$T/$1/config.json"
-}
-
-# block_bundle NAME COMMAND - the same with a block root and nothing of the host's
-block_bundle() {
-	bundle "$1" "$2"
-	jq --arg erofs "$T/root.erofs" \
-		'.mounts |= map(select(.destination != "/volume"))
-		 | .mounts += [{destination: "/.dink-root", type: "bind", source: $erofs, options: ["rbind", "ro"]}]' \
-		<"$T/$1/config.json" >"$T/$1/new"
-	mv "$T/$1/new" "$T/$1/config.json"
 }
 
 templates() { find "$T/templates" -name manifest.json 2>/dev/null | wc -l; }

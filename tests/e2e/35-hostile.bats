@@ -5,17 +5,14 @@
 # shellcheck disable=SC2016 # words for a shell in the container stay in single quotes
 
 load vm
+load oci
 bats_require_minimum_version 1.5.0
 
 # KiB that a monitor may take, whatever its guest says
 MONITOR_MAX=65536
 
 setup_file() {
-	need "root" test "$(id -u)" = 0
-	need "mkfs.erofs (apt-get install erofs-utils)" command -v mkfs.erofs
-	vm_prepare
-	mkfs.erofs "$T/root.erofs" "$T/rootfs" >/dev/null 2>&1
-	mkdir "$T/volume"
+	oci_prepare
 	bundle idle 'i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done'
 }
 
@@ -27,27 +24,6 @@ teardown() {
 	grep -F " $T/" /proc/self/mounts | cut -d' ' -f2 | while read -r m; do umount "$m"; done
 	assert_nothing_left
 	rm -rf "$T/state"
-}
-
-run_vm() { timeout 60 "$T/dink-vm" --root "$T/state" "$@"; }
-
-# bundle NAME COMMAND [JQ] - a container with its root and a volume on virtiofs
-bundle() {
-	mkdir -p "$T/$1"
-	rm -f "$T/$1/config.json"
-	run_vm spec --bundle "$T/$1"
-	jq --arg root "$T/rootfs" --arg volume "$T/volume" --arg command "$2" \
-		'.root = {path: $root, readonly: false} | .process.terminal = false
-		 | .process.args = ["sh", "-c", $command]
-		 | .mounts += [{destination: "/volume", type: "bind", source: $volume, options: ["rbind", "rw"]}]
-		 | '"${3:-.}" <"$T/$1/config.json" >"$T/$1/new"
-	mv "$T/$1/new" "$T/$1/config.json"
-}
-
-# block_bundle NAME COMMAND - the same with a block root and nothing of the host's: it can be saved
-block_bundle() {
-	bundle "$1" "$2" '.mounts |= map(select(.destination != "/volume"))
-		| .mounts += [{destination: "/.dink-root", type: "bind", source: "'"$T/root.erofs"'", options: ["rbind", "ro"]}]'
 }
 
 # bad_guest MODE - a guest whose PID 1 is tests/e2e/tools/bad_agent.c
