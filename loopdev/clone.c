@@ -59,12 +59,13 @@ int dink_disk_clone(const char *from, const char *to, bool force,
 		r = check_source(in, from, err);
 	if (r == 0)
 		r = dink_disk_probe(from, &p, err);
-	if (r == 0 && !p.type) {
+	if (r < 0)
+		return r;
+	if (!p.type) {
 		dink_err_set(err, DINK_E_USAGE, 0, "%s holds nothing that libblkid knows", from);
 		return dink_err_hint(err, "cp --sparse=always copies any file");
 	}
-	if (r == 0)
-		r = dink_whole_begin(&w, to, force, err);
+	r = dink_whole_begin(&w, to, force, err);
 	if (r < 0)
 		return r;
 	r = dink_clone_fd(in, w.fd, from, progress, err);
