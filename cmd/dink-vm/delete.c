@@ -7,14 +7,16 @@
 #include "cmd/dink-vm/vm.h"
 
 #include "provision/base/file.h"
+#include "provision/base/units.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 
-enum { GONE_MS = 10000, FORGOTTEN_S = 60 };
+enum { GONE_MS = 10000, HOLD_MS = 5000, HOLD_STEP_MS = 5 };
 
 /* A pidfd that still means our monitor, or -1 if it is gone. */
 static int hold_monitor(const struct dink_vmstate *s)
@@ -97,13 +99,46 @@ static bool is_forgotten(const struct dink_vmstate *s)
 
 	if (dink_vmstate_alive(s) || vm_has_creator(s))
 		return false;
-	/* its create was killed: it never was */
-	if (dink_json_get(s->doc, "creator"))
+	/* its create was killed: it never was. Or before it could write anything down. */
+	if (dink_json_get(s->doc, "creator") || !bundle)
 		return true;
-	if (bundle)
-		return stat(bundle, &st) < 0 && errno == ENOENT;
-	/* killed before it could write anything down */
-	return stat(s->dir, &st) == 0 && time(NULL) - st.st_mtim.tv_sec > FORGOTTEN_S;
+	return stat(bundle, &st) < 0 && errno == ENOENT;
+}
+
+int vm_hold_root(const char *root, bool alone, int *ret_fd, struct dink_err *err)
+{
+	_cleanup_close_ int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uint64_t end = dink_now_ms() + HOLD_MS;
+
+	if (fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open %s", root);
+	/* who has it is through within milliseconds, or was stopped: then it keeps nobody else up */
+	while (flock(fd, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return dink_err_set(err, DINK_E_HOST, errno, "lock %s", root);
+		if (dink_now_ms() >= end)
+			return dink_err_set(err, DINK_E_BUSY, EWOULDBLOCK,
+					    "another dink-vm has locked %s for %d ms", root,
+					    HOLD_MS);
+		usleep(HOLD_STEP_MS * 1000);
+	}
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Looked at twice: one that another has swept up may be there again, and be somebody's. */
+static void sweep_one(const char *root, const char *id)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL, *held = NULL;
+	_cleanup_close_ int hold = -1;
+
+	if (dink_vmstate_load(root, id, &s, &ignored) < 0 || !is_forgotten(s) ||
+	    vm_hold_root(root, true, &hold, &ignored) < 0 ||
+	    dink_vmstate_load(root, id, &held, &ignored) < 0)
+		return;
+	if (is_forgotten(held))
+		(void)!dink_vmstate_remove(held, &ignored);
 }
 
 void vm_sweep(const char *root)
@@ -112,15 +147,16 @@ void vm_sweep(const char *root)
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		_cleanup_(dink_err_clear) struct dink_err ignored = {};
-		_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
-
-		if (e->d_name[0] == '.' || e->d_type != DT_DIR ||
-		    dink_vmstate_load(root, e->d_name, &s, &ignored) < 0)
-			continue;
-		if (is_forgotten(s))
-			(void)!dink_vmstate_remove(s, &ignored);
+		if (e->d_name[0] != '.' && e->d_type == DT_DIR)
+			sweep_one(root, e->d_name);
 	}
+}
+
+int vm_discard(struct dink_vmstate *s, struct dink_err *err)
+{
+	int r = end_monitor(s, true, err);
+
+	return r < 0 ? r : dink_vmstate_remove(s, err);
 }
 
 int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err)

@@ -39,6 +39,7 @@ struct launch {
 	int slave; /* -1: the container's stdio is ours */
 	int sync;
 	int pidfd;
+	int hold; /* of the root, until it is written down whose the state folder is */
 };
 
 static _noreturn_ void report(int fd, struct birth *b, const char *what)
@@ -253,6 +254,17 @@ static int wait_created(struct launch *l, struct dink_err *err)
 	return read_answer(l, 0, err);
 }
 
+/* The last thing: until now our death was the container's. */
+static void let_go(struct launch *l)
+{
+	_cleanup_json_ struct json_object *told = dink_json_new();
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+
+	dink_json_set_bool(told, "told", true);
+	/* a monitor that has ended by now is a container that has ended */
+	(void)!dink_vm_send(l->sync, told, NULL, 0, &ignored);
+}
+
 static int do_launch(const struct vm_globals *g, struct launch *l, const struct vm_create_opts *o,
 		     struct dink_err *err)
 {
@@ -263,6 +275,7 @@ static int do_launch(const struct vm_globals *g, struct launch *l, const struct 
 	/* first of all: if we are killed, whose it was is known */
 	fill_state(l);
 	r = dink_vmstate_save(l->state, err);
+	close(TAKE_FD(l->hold));
 	if (r == 0)
 		r = plan_container(g, l, o, err);
 	if (r == 0)
@@ -277,12 +290,16 @@ static int do_launch(const struct vm_globals *g, struct launch *l, const struct 
 	json_object_object_del(l->state->doc, "creator");
 	if (r == 0)
 		r = dink_vmstate_save(l->state, err);
-	return r < 0 ? r : vm_write_pid_file(o->pid_file, l->state->monitor.pid, err);
+	if (r == 0)
+		r = vm_write_pid_file(o->pid_file, l->state->monitor.pid, err);
+	if (r == 0)
+		let_go(l);
+	return r;
 }
 
 static void close_launch(const struct launch *l)
 {
-	const int fds[] = {l->plan_fd, l->slave, l->sync, l->pidfd};
+	const int fds[] = {l->plan_fd, l->slave, l->sync, l->pidfd, l->hold};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (fds[i] >= 0)
@@ -327,7 +344,7 @@ int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const 
 {
 	_cleanup_(dink_vmstate_freep) struct dink_vmstate *state = NULL;
 	_cleanup_(dink_oci_freep) struct dink_oci *oci = NULL;
-	struct launch l = {.plan_fd = -1, .slave = -1, .sync = -1, .pidfd = -1};
+	struct launch l = {.plan_fd = -1, .slave = -1, .sync = -1, .pidfd = -1, .hold = -1};
 	struct dink_oci_size size = {};
 
 	int r = dink_vmstate_check_id(id, err);
@@ -340,9 +357,15 @@ int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const 
 	if (r >= 0)
 		vm_sweep(g->root);
 	if (r >= 0)
+		r = dink_mkdir_p(g->root, 0711, err);
+	if (r >= 0)
+		r = vm_hold_root(g->root, false, &l.hold, err);
+	if (r >= 0)
 		r = dink_vmstate_new(g->root, id, &state, err);
-	if (r < 0)
+	if (r < 0) {
+		close_launch(&l);
 		return r;
+	}
 	l.oci = oci;
 	l.state = state;
 	r = do_launch(g, &l, o, err);
@@ -366,11 +389,12 @@ static int do_launch_bare(struct launch *l, struct json_object *plan, struct din
 }
 
 int vm_launch_bare(const char *root, const char *id, struct json_object *plan,
-		   struct dink_vmstate **ret, struct dink_err *err)
+		   struct dink_vmstate **ret, int *ret_hold, struct dink_err *err)
 {
 	_cleanup_(dink_vmstate_freep) struct dink_vmstate *state = NULL;
 	struct dink_oci nothing = {};
-	struct launch l = {.oci = &nothing, .plan_fd = -1, .slave = -1, .sync = -1, .pidfd = -1};
+	struct launch l = {
+		.oci = &nothing, .plan_fd = -1, .slave = -1, .sync = -1, .pidfd = -1, .hold = -1};
 	int r = dink_vmstate_new(root, id, &state, err);
 
 	if (r < 0)
@@ -382,6 +406,8 @@ int vm_launch_bare(const char *root, const char *id, struct json_object *plan,
 	r = do_launch_bare(&l, plan, err);
 	if (r < 0)
 		undo_launch(&l);
+	else
+		*ret_hold = TAKE_FD(l.sync);
 	close_launch(&l);
 	if (r == 0)
 		*ret = TAKE_PTR(state);

@@ -97,6 +97,7 @@ int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err)
 	if (r < 0)
 		return r;
 	vm_sweep(g->root);
+	vm_sweep_templates(g);
 	_cleanup_json_ struct json_object *all = collect(g->root);
 	if (json && !quiet) {
 		puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PLAIN |

@@ -21,6 +21,7 @@
 
 enum {
 	KEPT = 4,
+	KEY_CHARS = 64,
 	/* what a guest has touched when it has booted, and room to spare */
 	ROOM_BYTES = 256 << 20,
 	FAILED_S = 60,
@@ -82,12 +83,6 @@ static bool is_made(const struct template *t)
 	return utimensat(AT_FDCWD, path, NULL, 0) == 0;
 }
 
-/* One that a killed dink-vm was making when it died. */
-static int remove_stale(const char *path, struct dink_err *err)
-{
-	return dink_exists(path) ? dink_rm_rf(path, err) : 0;
-}
-
 static int make(struct json_object *plan, const struct template *t, struct dink_err *err)
 {
 	static const char *const limits[] = {"boot_timeout_ms", NULL};
@@ -95,24 +90,21 @@ static int make(struct json_object *plan, const struct template *t, struct dink_
 	_cleanup_(dink_err_clear) struct dink_err ignored = {};
 	_cleanup_json_ struct json_object *bare = dink_json_new();
 	_cleanup_free_ char *id = xasprintf("%s.vm", t->key);
-	_cleanup_free_ char *vm = xasprintf("%s/%s", t->root, id);
-	int r = remove_stale(vm, err);
+	_cleanup_close_ int hold = -1;
+	/* one without a manifest */
+	int r = dink_exists(t->dir) ? dink_rm_rf(t->dir, err) : 0;
 
-	if (r == 0)
-		r = remove_stale(t->fresh, err);
-	if (r == 0)
-		r = remove_stale(t->dir, err);
 	if (r < 0)
 		return r;
 	dink_json_copy(bare, plan, machine);
 	dink_json_copy(bare, plan, limits);
 	dink_json_set(bare, "disks", json_object_new_array());
 	dink_json_set_bool(bare, "bare", true);
-	r = vm_launch_bare(t->root, id, bare, &state, err);
+	r = vm_launch_bare(t->root, id, bare, &state, &hold, err);
 	if (r < 0)
 		return r;
 	r = vm_save(state, t->fresh, false, t->key, err);
-	(void)!dink_vmstate_remove(state, &ignored);
+	(void)!vm_discard(state, &ignored);
 	if (r == 0 && rename(t->fresh, t->dir) < 0)
 		r = dink_err_set(err, DINK_E_HOST, errno, "rename %s", t->fresh);
 	return r;
@@ -132,7 +124,7 @@ static bool drop_oldest(const char *root)
 		_cleanup_free_ char *path = xasprintf("%s/%s/" DINK_MANIFEST_NAME, root, e->d_name);
 		struct stat st;
 
-		if (strlen(e->d_name) != 64 || stat(path, &st) < 0)
+		if (strlen(e->d_name) != KEY_CHARS || stat(path, &st) < 0)
 			continue;
 		n++;
 		if (oldest &&
@@ -154,6 +146,50 @@ static bool has_failed(const char *path)
 	return stat(path, &st) == 0 && time(NULL) - st.st_mtim.tv_sec < FAILED_S;
 }
 
+/* KEY.what: a template's VM, its files while they are saved, why it failed. */
+static bool is_scrap(const char *name)
+{
+	return strspn(name, "0123456789abcdef") == KEY_CHARS && name[KEY_CHARS] == '.';
+}
+
+/* Under the lock, so what is there is of a maker that was killed. */
+static void remove_scrap(const char *root, const char *name)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_(dink_vmstate_freep) struct dink_vmstate *vm = NULL;
+	_cleanup_free_ char *path = xasprintf("%s/%s", root, name);
+
+	if (STREQ(name + KEY_CHARS, ".failed") && has_failed(path))
+		return;
+	if (STREQ(name + KEY_CHARS, ".vm") && dink_vmstate_load(root, name, &vm, &ignored) == 0)
+		(void)!vm_discard(vm, &ignored);
+	else
+		(void)!dink_rm_rf(path, &ignored);
+}
+
+static void remove_scraps(const char *root)
+{
+	_cleanup_closedir_ DIR *d = opendir(root);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		if (is_scrap(e->d_name))
+			remove_scrap(root, e->d_name);
+	}
+}
+
+static bool has_scraps(const char *root)
+{
+	_cleanup_closedir_ DIR *d = opendir(root);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		if (is_scrap(e->d_name))
+			return true;
+	}
+	return false;
+}
+
 /* One maker; the others wait, which is quicker than booting beside it. */
 static int find_or_make(struct json_object *plan, const struct template *t, struct dink_err *err)
 {
@@ -164,6 +200,7 @@ static int find_or_make(struct json_object *plan, const struct template *t, stru
 
 	if (r < 0 || held < 0 || is_made(t))
 		return r;
+	remove_scraps(t->root);
 	if (has_failed(failed))
 		return dink_err_set(err, DINK_E_HOST, 0, "it could not be made: see %s", failed);
 	if (!dink_has_room(t->root, ROOM_BYTES))
@@ -216,14 +253,32 @@ static int use_template(const struct vm_globals *g, struct json_object *plan, st
 	return r < 0 ? r : add_template(plan, &t, err);
 }
 
+static bool wants_templates(const struct vm_globals *g)
+{
+	return !g->template_dir || !STREQ(g->template_dir, "none");
+}
+
+void vm_sweep_templates(const struct vm_globals *g)
+{
+	_cleanup_free_ char *beside = xasprintf("%s/.templates", g->root);
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	const char *root = g->template_dir ? g->template_dir : beside;
+	_cleanup_free_ char *lock = xasprintf("%s/lock", root);
+	_cleanup_close_ int held = -1;
+
+	/* who makes one has the lock, and sweeps itself */
+	if (wants_templates(g) && has_scraps(root) && dink_lock(lock, false, &held, &ignored) == 0)
+		remove_scraps(root);
+}
+
 void vm_use_template(const struct vm_globals *g, struct json_object *plan)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 
 	/* with KVM a boot is quick, and nobody has measured this */
-	if (!STREQ(dink_json_str_or(plan, "accel", ""), "tcg") ||
-	    (g->template_dir && STREQ(g->template_dir, "none")))
+	if (!STREQ(dink_json_str_or(plan, "accel", ""), "tcg") || !wants_templates(g))
 		return;
+	vm_sweep_templates(g);
 	if (use_template(g, plan, &err) < 0 && g->debug)
 		fprintf(stderr, "dink-vm: no template: %s\n", err.msg);
 }

@@ -77,11 +77,13 @@ int vm_fit_plan(struct json_object *plan, struct json_object *manifest, const ch
 /*
  * vm_launch_bare() - a guest without a container: what becomes a template; launch.c
  * @plan: the machine; taken over and completed
+ * @ret_hold: the guest ends when it is closed
  */
 int vm_launch_bare(const char *root, const char *id, struct json_object *plan,
-		   struct dink_vmstate **ret, struct dink_err *err);
+		   struct dink_vmstate **ret, int *ret_hold, struct dink_err *err);
 /* template.c: plan gets what it can be loaded from instead of booting, if there is that */
 void vm_use_template(const struct vm_globals *g, struct json_object *plan);
+void vm_sweep_templates(const struct vm_globals *g); /* what killed makers of one left */
 /* checkpoint.c, restore.c */
 /*
  * vm_save() - into the folder image, made if missing; the VM ends unless it is left running
@@ -117,7 +119,14 @@ int vm_parse_signal(const char *text);
 int vm_delete(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_delete_state(struct dink_vmstate *s, struct dink_err *err);
 bool vm_has_creator(const struct dink_vmstate *s); /* a create of it is still at work */
+/* vm_discard() - whatever it does, without its hooks */
+int vm_discard(struct dink_vmstate *s, struct dink_err *err);
 void vm_sweep(const char *root); /* state of dead containers whose bundle is gone */
+/*
+ * vm_hold_root() - shared by those that make a state folder, until state.json is in it; alone by
+ * one that sweeps up, so that a folder without a state.json is nobody's. Freed when it is closed.
+ */
+int vm_hold_root(const char *root, bool alone, int *ret_fd, struct dink_err *err);
 /* show.c */
 int vm_state(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_list(const struct vm_globals *g, char **argv, struct dink_err *err);

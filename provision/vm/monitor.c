@@ -76,11 +76,15 @@ static void tell_creator(struct monitor *m, struct json_object *msg)
 	if (m->ready_told || m->sync_fd < 0)
 		return;
 	m->ready_told = true;
-	dink_source_remove(TAKE_PTR(m->sync_source));
-	/* a creator that is gone is no loss: it killed us or was killed */
+	/* one that is gone is seen by read_sync() */
 	ssize_t n = send(m->sync_fd, line, strlen(line), MSG_NOSIGNAL);
 	if (n < 0)
-		mon_trace(m, "the creator is gone");
+		mon_trace(m, "the creator does not hear it");
+}
+
+static void leave_creator(struct monitor *m)
+{
+	dink_source_remove(TAKE_PTR(m->sync_source));
 	close(TAKE_FD(m->sync_fd));
 }
 
@@ -535,6 +539,21 @@ const struct dink_qmp_ops mon_qmp_ops = {.on_ready = qmp_ready, .on_event = qmp_
 
 /* --- the creator --- */
 
+static void take_hooks_done(struct monitor *m)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	mon_trace(m, "hooks are done");
+	m->hooks_done = true;
+	/* Docker 20.10 forgets a task that does not start; one not created it cleans up */
+	if (mon_check_links(m, &err) < 0)
+		mon_fail(m, &err);
+	else if (dink_json_get(m->plan, "restore"))
+		mon_restore_renew(m);
+	else
+		create_in_guest(m);
+}
+
 static void read_sync(void *ctx, int fd, _unused_ uint32_t events)
 {
 	struct monitor *m = ctx;
@@ -544,26 +563,19 @@ static void read_sync(void *ctx, int fd, _unused_ uint32_t events)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		/* the creator died before it had an answer: nobody knows of us */
+		/* the creator died before it could tell anybody of us */
 		_cleanup_(dink_err_clear) struct dink_err err = {};
-		dink_source_remove(TAKE_PTR(m->sync_source));
+		leave_creator(m);
 		dink_err_set(&err, DINK_E_CHILD, 0, "the creator is gone");
 		mon_fail(m, &err);
 		return;
 	}
 	dink_str_addn(&m->sync_in, buf, (size_t)n);
-	if (strchr(m->sync_in.s, '\n')) {
-		_cleanup_(dink_err_clear) struct dink_err err = {};
-		mon_trace(m, "hooks are done");
-		m->hooks_done = true;
-		/* Docker 20.10 forgets a task that does not start; one not created it cleans up */
-		if (mon_check_links(m, &err) < 0)
-			mon_fail(m, &err);
-		else if (dink_json_get(m->plan, "restore"))
-			mon_restore_renew(m);
-		else
-			create_in_guest(m);
-	}
+	const char *first = strchr(m->sync_in.s, '\n');
+	if (first && !m->hooks_done)
+		take_hooks_done(m);
+	if (first && strchr(first + 1, '\n'))
+		leave_creator(m);
 }
 
 static void boot_overdue(void *ctx)

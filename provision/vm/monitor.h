@@ -11,6 +11,10 @@
  *
  *	creator -> monitor	{"hooks":"done"}       the guest's create may go on
  *	monitor -> creator	{"ok":true} | {"ok":false,"error":"..","errno":N}
+ *	creator -> monitor	{"told":true}          whoever asked for the container knows of it
+ *
+ * Until that last line a creator that goes away takes the container along: nobody would know of it.
+ * A guest that becomes a template never hears it.
  *
  * The plan:
  *	{"dir","rootfs":PATH|null,"shares":[{"source","readonly","recursive"}],

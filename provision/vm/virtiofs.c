@@ -10,9 +10,9 @@
 
 int dink_share_begin(const char *dir, struct dink_err *err)
 {
-	int r = dink_mkdir_p(dir, 0755, err);
-	if (r < 0)
-		return r;
+	/* only this one: a state folder that was swept up must not come back */
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+		return dink_err_set(err, DINK_E_HOST, errno, "make %s", dir);
 	if (mount("dink-share", dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "mount a tmpfs on %s", dir);
 	_cleanup_free_ char *mounts = xasprintf("%s/mounts", dir);

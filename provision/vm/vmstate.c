@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#define STATE_NAME "state.json"
+
 enum { LINE_MAX_BYTES = 5 << 20, FDS_MAX = 3 };
 
 int dink_vmstate_check_id(const char *id, struct dink_err *err)
@@ -48,6 +50,26 @@ int dink_vmstate_new(const char *root, const char *id, struct dink_vmstate **ret
 	return 0;
 }
 
+/*
+ * A create that was killed before it could say whose this is: the folder is as it was made, with no
+ * more in it than the beginning of a state.json.
+ */
+static bool is_unwritten(const char *dir)
+{
+	_cleanup_closedir_ DIR *d = opendir(dir);
+	struct dirent *e;
+	struct stat st;
+
+	if (!d || fstat(dirfd(d), &st) < 0 || (st.st_mode & 0766) != 0700)
+		return false;
+	while ((e = readdir(d))) {
+		if (!STREQ(e->d_name, ".") && !STREQ(e->d_name, "..") &&
+		    !dink_starts_with(e->d_name, STATE_NAME "."))
+			return false;
+	}
+	return true;
+}
+
 int dink_vmstate_load(const char *root, const char *id, struct dink_vmstate **ret,
 		      struct dink_err *err)
 {
@@ -57,9 +79,8 @@ int dink_vmstate_load(const char *root, const char *id, struct dink_vmstate **re
 	_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = make_state(root, id);
 	if (!dink_exists(s->dir))
 		return dink_err_set(err, DINK_E_USAGE, ENOENT, "container %s does not exist", id);
-	_cleanup_free_ char *path = xasprintf("%s/state.json", s->dir);
-	if (!dink_exists(path)) {
-		/* a create that was killed before it had a monitor: there is only the folder */
+	_cleanup_free_ char *path = xasprintf("%s/" STATE_NAME, s->dir);
+	if (!dink_exists(path) && is_unwritten(s->dir)) {
 		s->doc = dink_json_new();
 		*ret = TAKE_PTR(s);
 		return 0;
@@ -67,6 +88,9 @@ int dink_vmstate_load(const char *root, const char *id, struct dink_vmstate **re
 	r = dink_json_parse_file(path, &s->doc, err);
 	if (r < 0)
 		return dink_err_push(err, "loading the state of container %s", id);
+	/* what is loaded may be swept up or deleted: never the folder of another program */
+	if (!dink_json_get(s->doc, "start"))
+		return dink_err_set(err, DINK_E_STATE, 0, "%s was not written by dink-vm", path);
 	s->monitor.pid = (pid_t)dink_json_int_or(s->doc, "pid", 0);
 	s->monitor.start = (uint64_t)dink_json_int_or(s->doc, "start", 0);
 	*ret = TAKE_PTR(s);
@@ -75,7 +99,7 @@ int dink_vmstate_load(const char *root, const char *id, struct dink_vmstate **re
 
 int dink_vmstate_save(struct dink_vmstate *s, struct dink_err *err)
 {
-	_cleanup_free_ char *path = xasprintf("%s/state.json", s->dir);
+	_cleanup_free_ char *path = xasprintf("%s/" STATE_NAME, s->dir);
 
 	dink_json_set_int(s->doc, "pid", s->monitor.pid);
 	dink_json_set_int(s->doc, "start", (int64_t)s->monitor.start);
@@ -88,9 +112,21 @@ bool dink_vmstate_alive(const struct dink_vmstate *s)
 	return s->monitor.pid > 0 && dink_pid_alive(&s->monitor);
 }
 
+/* state.json goes last: until then whoever comes after one that was killed knows what this is. */
 int dink_vmstate_remove(struct dink_vmstate *s, struct dink_err *err)
 {
-	return dink_exists(s->dir) ? dink_rm_rf(s->dir, err) : 0;
+	_cleanup_closedir_ DIR *d = opendir(s->dir);
+	struct dirent *e;
+	int r = 0;
+
+	while (r == 0 && d && (e = readdir(d))) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", s->dir, e->d_name);
+
+		if (!STREQ(e->d_name, ".") && !STREQ(e->d_name, "..") &&
+		    !STREQ(e->d_name, STATE_NAME))
+			r = dink_rm_rf(path, err);
+	}
+	return r < 0 ? r : dink_rm_rf(s->dir, err);
 }
 
 int dink_vmstate_connect(const struct dink_vmstate *s, int *ret_fd, struct dink_err *err)

@@ -25,7 +25,10 @@ int dink_vmstate_check_id(const char *id, struct dink_err *err) _must_check_;
 int dink_vmstate_new(const char *root, const char *id, struct dink_vmstate **ret,
 		     struct dink_err *err) _must_check_;
 
-/* dink_vmstate_load() - "container ID does not exist" with ENOENT */
+/*
+ * dink_vmstate_load() - "container ID does not exist" with ENOENT; a folder that is not dink-vm's is
+ * refused. One whose create was killed at its very beginning has an empty doc.
+ */
 int dink_vmstate_load(const char *root, const char *id, struct dink_vmstate **ret,
 		      struct dink_err *err) _must_check_;
 

@@ -6,6 +6,7 @@
 #include "provision/vm/vmstate.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #define BASE                                                                                       \
 	"{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/\"},\"process\":{\"args\":[\"sh\"],"      \
@@ -313,6 +314,43 @@ static void test_state(void **state)
 	assert_int_equal(dink_vmstate_load(*state, "x", &twice, &err), -ENOENT);
 }
 
+static void write_text(const char *dir, const char *name, const char *text)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
+
+	assert_int_equal(dink_file_write(path, text, strlen(text), 0600, &err), 0);
+}
+
+/* Whoever asks for a list of some folder must not have it swept up. */
+static void test_folders_of_others(void **state)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_(dink_vmstate_freep) struct dink_vmstate *begun = NULL, *other = NULL;
+	_cleanup_free_ char *b = xasprintf("%s/begun", (char *)*state);
+	_cleanup_free_ char *home = xasprintf("%s/home", (char *)*state);
+	_cleanup_free_ char *runc = xasprintf("%s/runc", (char *)*state);
+
+	/* a create that was killed at once */
+	assert_int_equal(mkdir(b, 0711), 0);
+	assert_int_equal(dink_vmstate_load(*state, "begun", &begun, &err), 0);
+	assert_null(dink_json_get(begun->doc, "bundle"));
+	/* not as it was made */
+	assert_int_equal(mkdir(home, 0755), 0);
+	assert_true(dink_vmstate_load(*state, "home", &other, &err) < 0);
+	dink_err_clear(&err);
+	assert_int_equal(chmod(home, 0700), 0);
+	write_text(home, "letter", "");
+	assert_true(dink_vmstate_load(*state, "home", &other, &err) < 0);
+	dink_err_clear(&err);
+	/* another runtime's */
+	assert_int_equal(mkdir(runc, 0711), 0);
+	write_text(runc, "state.json", "{\"id\":\"runc\",\"init_process_pid\":1}");
+	assert_int_equal(dink_vmstate_load(*state, "runc", &other, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "not written by dink-vm"));
+	assert_null(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +363,7 @@ int main(void)
 		cmocka_unit_test(test_nested),
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test_setup_teardown(test_state, unit_tmpdir, unit_rmdir),
+		cmocka_unit_test_setup_teardown(test_folders_of_others, unit_tmpdir, unit_rmdir),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
