@@ -308,6 +308,43 @@ int dink_unix_listen(const char *path, mode_t mode, int *ret_fd, struct dink_err
 	return 0;
 }
 
+/* mountinfo writes blanks and the like as \ooo. */
+static void unescape_mount(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
+int dink_mount_points(struct dink_strv *ret, struct dink_err *err)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+	_cleanup_free_ char *line = NULL;
+	size_t cap = 0;
+
+	if (!f)
+		return dink_err_set(err, DINK_E_HOST, errno, "read /proc/self/mountinfo");
+	while (getline(&line, &cap, f) > 0) {
+		char *save = NULL, *word = strtok_r(line, " ", &save);
+
+		for (int i = 0; word && i < 4; i++)
+			word = strtok_r(NULL, " ", &save);
+		if (!word)
+			continue;
+		unescape_mount(word);
+		dink_strv_add(ret, word);
+	}
+	return 0;
+}
+
 int dink_lock(const char *path, bool wait, int *ret_fd, struct dink_err *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "provision/base/err.h"
+#include "provision/base/mem.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -47,6 +48,9 @@ char *dink_which(const char *program);
  */
 int dink_unix_connect(const char *path, int *ret_fd, struct dink_err *err) _must_check_;
 int dink_unix_listen(const char *path, mode_t mode, int *ret_fd, struct dink_err *err) _must_check_;
+
+/* dink_mount_points() - all of this process's namespace, in the order they were mounted */
+int dink_mount_points(struct dink_strv *ret, struct dink_err *err) _must_check_;
 
 /*
  * dink_lock() - an exclusive flock() on path (made if missing), released when the fd is closed

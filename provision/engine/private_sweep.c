@@ -155,23 +155,6 @@ static int sweep_cgroups(const char *name, struct dink_err *err)
 	return r;
 }
 
-/* mountinfo writes blanks and the like as \ooo. */
-static void unescape_mount(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++) {
-		if (s[0] == '\\' && isdigit((unsigned char)s[1]) && isdigit((unsigned char)s[2]) &&
-		    isdigit((unsigned char)s[3])) {
-			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-			s += 3;
-		} else {
-			*to++ = *s;
-		}
-	}
-	*to = '\0';
-}
-
 static bool is_below(const char *path, const char *folder)
 {
 	size_t n = strlen(folder);
@@ -181,24 +164,14 @@ static bool is_below(const char *path, const char *folder)
 
 static int sweep_mounts(const char *folder, struct dink_err *err)
 {
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-	_cleanup_free_ char *line = NULL;
 	_cleanup_strv_ struct dink_strv found = {};
-	size_t cap = 0;
+	int r = dink_mount_points(&found, err);
 
-	while (f && getline(&line, &cap, f) > 0) {
-		char *save = NULL, *word = strtok_r(line, " ", &save);
-
-		for (int i = 0; word && i < 4; i++)
-			word = strtok_r(NULL, " ", &save);
-		if (!word)
-			continue;
-		unescape_mount(word);
-		if (is_below(word, folder))
-			dink_strv_add(&found, word);
-	}
+	if (r < 0)
+		return r;
 	for (size_t i = found.n; i > 0; i--) /* later mounts lie upon earlier ones */
-		if (umount2(found.v[i - 1], MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
+		if (is_below(found.v[i - 1], folder) &&
+		    umount2(found.v[i - 1], MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
 		    errno != ENOENT)
 			return dink_err_set(err, DINK_E_HOST, errno, "unmount %s", found.v[i - 1]);
 	return 0;

@@ -529,5 +529,6 @@ int mon_boot(struct monitor *m, struct dink_err *err)
 		return dink_err_set(err, DINK_E_HOST, errno, "make the channel non-blocking");
 	m->qmp = dink_qmp_new(m->loop, qmp[0], &mon_qmp_ops, m);
 	m->chan = dink_chan_new(m->loop, channel[0], true, &mon_chan_ops, m);
-	return 0;
+	/* last: while QEMU starts */
+	return mon_drop_mounts(m, err);
 }

@@ -132,6 +132,10 @@ void mon_add_time(struct json_object *msg);		    /* "time_ns", for the guest's c
 int mon_boot(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_drain_logs(struct monitor *m);
 
+/* monitor_mounts.c */
+/* mon_drop_mounts() - of this namespace, all that neither the VM nor a program of its needs */
+int mon_drop_mounts(struct monitor *m, struct dink_err *err) _must_check_;
+
 /* monitor_ckpt.c */
 void mon_checkpoint(struct mon_client *c, struct json_object *req);
 void mon_checkpointed(struct mon_client *c, struct json_object *req);

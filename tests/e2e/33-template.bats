@@ -121,11 +121,14 @@ was_loaded() { grep -q '\] loaded$' "$T/state/$1/monitor.log"; }
 	sleep 0.2
 	kill -9 $maker
 	wait $maker || [ $? -eq 137 ]
-	run_vm delete --force a
+	# its guest goes with it, not when it has waited for long enough
+	assert_nothing_left
+	[ -n "$(find "$T/templates" -name '*.vm')" ]
+	run_vm list -q
+	[ -z "$(find "$T/templates" -name '*.vm' -o -name '*.new')" ]
 	run run_vm run --bundle "$T/one" b </dev/null
 	[ "$output" = ran ]
 	[ "$(templates)" -eq 1 ]
-	[ -z "$(find "$T/templates" -name '*.vm' -o -name '*.new')" ]
 }
 
 @test "no more than four are kept: the one used longest ago goes" {

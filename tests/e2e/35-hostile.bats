@@ -268,6 +268,36 @@ it was 137" ] || [ "$output" = "it was 137" ]
 	goes_on a
 }
 
+@test "a create that is killed: nothing of it stays, whenever that is" {
+	local k gone=0
+	run_vm run --bundle "$T/idle" f </dev/null >/dev/null & # there is a template now
+	wait_for 10 run_vm exec f true
+	run_vm delete --force f
+	for k in 004 008 012 020 040 080 150 250 400 900; do
+		"$T/dink-vm.bin" --guest "$T/guest" --root "$T/state" --template-dir "$T/templates" \
+			create --bundle "$T/idle" a </dev/null >/dev/null 2>&1 3>&- &
+		sleep "0.$k"
+		run kill -KILL $! # which may be through already
+		if wait $!; then run_vm delete --force a; else gone=$((gone + 1)); fi
+		run_vm list -q
+		assert_nothing_left
+	done
+	echo "$gone killed"
+	[ $gone -ge 4 ]
+}
+
+@test "list sweeps up nothing that is not dink-vm's" {
+	mkdir -p "$T/state/theirs" "$T/state/runc"
+	echo '{"id":"runc"}' >"$T/state/runc/state.json"
+	touch -d yesterday "$T/state/theirs" "$T/state/runc"
+	run_vm list -q
+	run run_vm delete --force runc
+	[ "$status" -eq 1 ]
+	[ -d "$T/state/theirs" ]
+	[ -e "$T/state/runc/state.json" ]
+	rm -r "$T/state/theirs" "$T/state/runc"
+}
+
 @test "a checkpoint that finds no room leaves no folder, and the container goes on" {
 	block_bundle two 'i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done'
 	run_vm create --bundle "$T/two" a </dev/null >"$T/a.out"
