@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-enum { GONE_MS = 10000, HOLD_MS = 5000, HOLD_STEP_MS = 5 };
+enum { GONE_MS = 10000, HOLD_MS = 10000, HOLD_STEP_MS = 5 };
 
 /* A pidfd that still means our monitor, or -1 if it is gone. */
 static int hold_monitor(const struct dink_vmstate *s)
