@@ -72,6 +72,13 @@ starts() {
 	run -0 --separate-stderr "$dink" status --json "$name"
 	[ "$(jq -r '.[0].state' <<<"$output")" = down ]
 
+	# the daemon's store can be read while nothing runs
+	run -0 --separate-stderr "$dink" disk docker --json "$DINK_STATE_DIR/instances/$name/disks/store.img"
+	[ "$(jq -r '.driver' <<<"$output")" = btrfs ]
+	[ "$(jq -r '.containers[].name' <<<"$output")" = "$name.docker.inner" ]
+	[[ $(jq -r '.volumes[]' <<<"$output") == *kept* ]]
+	[[ $(jq -r '.images[] | "\(.name) \(.layers)"' <<<"$output") == *debian*" 1" ]]
+
 	"$dink" up -q "$scenario"
 	run -0 env DOCKER_HOST="unix://$sock" docker volume ls -q
 	[[ $output == *kept* ]]
