@@ -33,14 +33,14 @@ static void free_entry(struct archive_entry **e)
 	archive_entry_free(*e);
 }
 
-/* libarchive's complaint: what is no errno is about the bytes */
+/* libarchive's complaint: what is no errno, and its EILSEQ, is about the bytes */
 static int failed(struct archive *a, const char *what, struct dink_err *err)
 {
 	const char *text = archive_error_string(a);
 	int e = archive_errno(a);
 
-	return dink_err_set(err, DINK_E_HOST, e > 0 && e < 4096 ? e : EBADMSG, "%s: %s", what,
-			    text ? text : "damaged");
+	return dink_err_set(err, DINK_E_HOST, e > 0 && e < 4096 && e != EILSEQ ? e : EBADMSG,
+			    "%s: %s", what, text ? text : "damaged");
 }
 
 static int interrupted(struct dink_err *err)
@@ -254,8 +254,10 @@ int dink_disk_import(int in, const char *path, bool force, const struct dink_pro
 	if (!a || archive_read_support_format_tar(a) < ARCHIVE_WARN ||
 	    archive_read_support_filter_zstd(a) < ARCHIVE_WARN ||
 	    archive_read_support_filter_gzip(a) < ARCHIVE_WARN ||
-	    archive_read_open_fd(a, in, CHUNK) != ARCHIVE_OK)
-		return failed(a, "the archive", err);
+	    archive_read_open_fd(a, in, CHUNK) != ARCHIVE_OK) {
+		(void)failed(a, "the archive", err);
+		return dink_err_push(err, "importing %s", path);
+	}
 	r = dink_whole_begin(&w, path, force, err);
 	if (r < 0)
 		return r;

@@ -276,12 +276,13 @@ on_btrfs() {
 	[[ $stderr == *"a.img has snapshots (2)"*"--force"* ]]
 	"$dink" disk snapshot delete a.img second
 	"$dink" disk rm --force a.img
-	[ -z "$(ls -A)" ]
+	[ ! -e a.img ]
+	[ ! -e a.img.snapshots ]
 }
 
 @test "export and import keep the content and the holes, and no half image" {
 	"$dink" disk create -s 10GiB a.img
-	sum=$(btrfs inspect-internal dump-super a.img | sha256sum)
+	sum=$(btrfs inspect-internal dump-super a.img | grep -v ^superblock | sha256sum)
 	"$dink" disk export a.img a.tar.zst
 	[ "$(stat -c %s a.tar.zst)" -lt 1048576 ]
 	# others can read it
@@ -289,14 +290,14 @@ on_btrfs() {
 	"$dink" disk import a.tar.zst b.img
 	[ "$(stat -c %s b.img)" -eq 10737418240 ]
 	[ "$(stat -c %b b.img)" -le $(($(stat -c %b a.img) + 64)) ]
-	[ "$(btrfs inspect-internal dump-super b.img | sha256sum)" = "$sum" ]
+	[ "$(btrfs inspect-internal dump-super b.img | grep -v ^superblock | sha256sum)" = "$sum" ]
 	"$dink" disk check b.img
 	"$dink" disk export a.img | "$dink" disk import - c.img
 	cmp <(head -c 100M a.img) <(head -c 100M c.img)
 	run -6 --separate-stderr "$dink" disk import a.tar.zst b.img
 	[[ $stderr == *"b.img holds a btrfs filesystem"*"--force"* ]]
 	# cut off, of another kind, and nothing at all
-	head -c 3000 a.tar.zst >cut.tar.zst
+	head -c 1500 a.tar.zst >cut.tar.zst
 	tar -cf folder.tar -C / --no-recursion etc
 	: >empty.tar
 	for bad in cut.tar.zst folder.tar empty.tar /etc/passwd; do
