@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # up, status, down, gc on the real thing: a layer with its own dockerd on a btrfs disk, a container
 # in it. Needs root, dockerd, loop devices, btrfs. Each test leaves nothing.
+# Its tests run two at a time, each with an engine of its own.
 
 # shellcheck disable=SC2154 # set by up_setup
 # shellcheck disable=SC2030,SC2031 # each test has its own environment
