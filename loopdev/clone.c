@@ -105,6 +105,17 @@ int dink_disk_check(const char *path, struct dink_err *err)
 	return -EUCLEAN;
 }
 
+static int drop_snapshots(const char *path, bool force, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *all = dink_disk_snapshots(path);
+	size_t n = json_object_array_length(all);
+
+	if (n == 0 || force)
+		return dink_disk_snapshots_remove(path, err);
+	dink_err_set(err, DINK_E_BUSY, 0, "%s has snapshots (%zu)", path, n);
+	return dink_err_hint(err, "--force removes them with it");
+}
+
 int dink_disk_remove(const char *path, bool force, struct dink_err *err)
 {
 	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
@@ -121,5 +132,8 @@ int dink_disk_remove(const char *path, bool force, struct dink_err *err)
 		dink_err_set(err, DINK_E_BUSY, 0, "%s holds no filesystem", path);
 		return dink_err_hint(err, "--force removes it all the same");
 	}
+	r = drop_snapshots(path, force, err);
+	if (r < 0)
+		return r;
 	return unlink(path) < 0 ? dink_err_set(err, DINK_E_HOST, errno, "remove %s", path) : 0;
 }

@@ -242,7 +242,7 @@ int main(_unused_ int argc, char **argv)
 		{0, "log-format", VM_OPT_STRING, &g.log_format, "text or json"},
 		{0, "systemd-cgroup", VM_OPT_FLAG, &g.systemd_cgroup,
 		 "accepted: the guest has no systemd"},
-		{0, "debug", VM_OPT_FLAG, &g.debug, "words about what is done, on stderr"},
+		{0, "debug", VM_OPT_FLAG, &g.debug, "words about what is done, on stderr; of `run` the time of each stage"},
 		{0, "guest", VM_OPT_STRING, &g.guest, "folder with vmlinux and initramfs.cpio"},
 		{0, "memory", VM_OPT_STRING, &g.memory, "VM size where no limit is set (512M)"},
 		{0, "cpus", VM_OPT_STRING, &g.cpus, "virtual CPUs where no limit is set (1)"},

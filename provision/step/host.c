@@ -199,6 +199,8 @@ static int remove_disk(struct dink_step_ctx *ctx, struct json_object *params, st
 	const char *file = dink_json_str_or(params, "file", "");
 	int r = check_place(ctx, file, err);
 
+	if (r == 0)
+		r = dink_disk_snapshots_remove(file, err);
 	if (r == 0 && unlink(file) < 0 && errno != ENOENT)
 		r = dink_err_set(err, DINK_E_HOST, errno, "remove disk %s", file);
 	return r < 0 ? r : tidy_disk(ctx, params, err);
