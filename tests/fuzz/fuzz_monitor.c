@@ -113,10 +113,13 @@ int __wrap_dink_tap_join(_unused_ int n, _unused_ int ifindex, _unused_ int mtu,
 
 /* --- the world around it --- */
 
-static char state_dir[] = "/tmp/dink-fuzz.XXXXXX";
+static char state_dir[256]; /* in TMPDIR: a run that is interrupted leaves it */
 
 __attribute__((constructor)) static void make_dir(void)
 {
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(state_dir, sizeof(state_dir), "%s/dink-fuzz.XXXXXX", tmp ? tmp : "/tmp");
 	if (!mkdtemp(state_dir))
 		abort();
 	signal(SIGPIPE, SIG_IGN);
