@@ -535,7 +535,7 @@ const struct dink_qmp_ops mon_qmp_ops = {.on_ready = qmp_ready, .on_event = qmp_
 
 /* --- the creator --- */
 
-static void read_sync(void *ctx, int fd, _unused_ uint32_t events)
+void mon_hear_creator(void *ctx, int fd, _unused_ uint32_t events)
 {
 	struct monitor *m = ctx;
 	char buf[512];
@@ -642,7 +642,7 @@ static int begin(struct monitor *m, struct dink_err *err)
 	m->loop = dink_loop_new();
 	if (!m->loop)
 		return dink_err_set(err, DINK_E_HOST, errno, "make an epoll loop");
-	m->sync_source = dink_loop_add(m->loop, m->sync_fd, EPOLLIN, read_sync, m);
+	m->sync_source = dink_loop_add(m->loop, m->sync_fd, EPOLLIN, mon_hear_creator, m);
 	int r = read_plan(m, err);
 	m->boot_ms = (uint32_t)dink_json_int_or(m->plan, "boot_timeout_ms", BOOT_TIMEOUT_MS);
 	m->boot_timer = dink_loop_after(m->loop, m->boot_ms, boot_overdue, m);

@@ -126,6 +126,7 @@ uint32_t mon_new_stream(struct monitor *m, int fd);
 void mon_tie_streams(struct monitor *m);
 void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what);
 void mon_hello(struct monitor *m, struct json_object *msg); /* the agent is ready to be asked */
+void mon_hear_creator(void *ctx, int fd, uint32_t events);  /* "go on", or its death */
 void mon_add_time(struct json_object *msg);		    /* "time_ns", for the guest's clock */
 
 /* monitor_boot.c */
