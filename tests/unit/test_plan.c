@@ -114,8 +114,7 @@ static void test_clones(void **state)
 		"  a: {image: debian, count: 2, disks: {store: {target: /d, clone: true}}}\n";
 	_cleanup_(dink_scenario_freep) struct dink_scenario *s = parse(head);
 	_cleanup_(dink_plan_freep) struct dink_plan *p = plan(s, "debian12-tcg");
-	_cleanup_free_ char *text =
-		xasprintf("%s  b: {image: debian, disks: {store: /d}}\n", head);
+	_cleanup_free_ char *text = xasprintf("%s  b: {image: debian, disks: {store: /d}}\n", head);
 	_cleanup_(dink_scenario_freep) struct dink_scenario *written = parse(text);
 	_cleanup_(dink_facts_freep) struct dink_facts *f = host("debian12-tcg");
 	_cleanup_(dink_plan_freep) struct dink_plan *none = NULL;
@@ -252,10 +251,10 @@ static void test_thousand_layers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden),	      cmocka_unit_test(test_clones),
-		cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_drivers),	      cmocka_unit_test(test_kata_choice),
-		cmocka_unit_test(test_crun_in_guest), cmocka_unit_test(test_thousand_layers),
+		cmocka_unit_test(test_golden),		cmocka_unit_test(test_clones),
+		cmocka_unit_test(test_counts),		cmocka_unit_test(test_drivers),
+		cmocka_unit_test(test_kata_choice),	cmocka_unit_test(test_crun_in_guest),
+		cmocka_unit_test(test_thousand_layers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
