@@ -59,13 +59,14 @@ static char *name_own(const struct dink_plan *p, const struct dink_plan_layer *l
 
 static int add_clone(struct dink_plan *p, size_t *cap, const struct dink_plan_layer *l, int of)
 {
+	char *name = name_own(p, l, p->disks[of].name);
 	int i = add_disk(p, cap, p->disks[of].spec, NULL);
 	struct dink_plan_disk *d = &p->disks[i];
 
 	free(d->name);
 	free(d->file);
-	d->name = name_own(p, l, p->disks[of].name);
-	d->file = xasprintf("disks/%s.img", d->name);
+	d->name = name;
+	d->file = xasprintf("disks/%s.img", name);
 	d->clone_of = of;
 	return i;
 }
