@@ -55,6 +55,7 @@ struct mon_ckpt {
 	struct mon_client *client; /* NULL once it hung up */
 	struct dink_source *timer;
 	int state_fd;
+	bool disks;   /* the guest is at rest with its disks written out, and that is all */
 	bool stopped; /* QEMU was told to */
 	bool saved;   /* the client copies memory and disks */
 };
@@ -136,6 +137,7 @@ void mon_drain_logs(struct monitor *m);
 /* monitor_ckpt.c */
 void mon_checkpoint(struct mon_client *c, struct json_object *req);
 void mon_checkpointed(struct mon_client *c, struct json_object *req);
+void mon_hold(struct mon_client *c, struct json_object *req);
 void mon_ckpt_client_gone(struct mon_client *c);
 void mon_set_capabilities(struct monitor *m, dink_qmp_reply_fn fn);
 void mon_migrated(struct monitor *m, const char *status); /* QEMU's word on save or load */
