@@ -7,6 +7,7 @@
 
 #include "provision/base/file.h"
 #include "provision/base/units.h"
+#include "provision/vm/cgroup.h"
 #include "provision/vm/manifest.h"
 #include "provision/vm/monitor.h"
 
@@ -28,12 +29,13 @@ enum { REASON_MS = 200 };
 struct birth {
 	pid_t pid;
 	int errnum;
-	char what[64];
+	char what[512];
 };
 
 struct launch {
 	struct dink_vmstate *state;
 	struct dink_oci *oci;
+	struct json_object *group; /* of processes; the state's, NULL = none */
 	char root[PATH_MAX];
 	int plan_fd;
 	int slave; /* -1: the container's stdio is ours */
@@ -86,7 +88,12 @@ static _noreturn_ void become_monitor(const struct launch *l, int sync, const ch
 static _noreturn_ void give_birth(const struct launch *l, int sync, int out)
 {
 	struct birth b = {};
+	_cleanup_(dink_err_clear) struct dink_err err = {};
 
+	if (dink_cgroup_join(l->group, &err) < 0) {
+		errno = err.errnum;
+		report(out, &b, err.msg);
+	}
 	if (l->oci->netns) {
 		int fd = open(l->oci->netns, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
@@ -170,6 +177,37 @@ static int write_plan(struct launch *l, struct json_object *plan, struct dink_er
 	return r < 0 ? dink_err_set(err, DINK_E_HOST, -r, "write the plan") : 0;
 }
 
+/*
+ * After the template, whose VM is in no container's group. It is written down before it is made, so
+ * that whoever finds the state of a killed create can remove it.
+ */
+static int make_group(const struct vm_globals *g, struct launch *l, struct json_object *plan,
+		      struct dink_err *err)
+{
+	bool kvm = STREQ(dink_json_str_or(plan, "accel", ""), "kvm");
+	bool shared = l->oci->rootfs || l->oci->n_shares > 0;
+	uint32_t mib = (uint32_t)dink_json_int_or(plan, "memory_mib", 512);
+	int r = dink_cgroup_plan_here(l->oci->cgroups_path, l->state->id, g->systemd_cgroup,
+				      &l->group, err);
+
+	if (r < 0 || !l->group)
+		return r;
+	dink_json_set_int(l->group, "memory_bytes", (int64_t)dink_cgroup_memory(mib, kvm, shared));
+	dink_json_set(l->state->doc, "cgroup", l->group);
+	r = dink_vmstate_save(l->state, err);
+	if (r == 0)
+		r = dink_cgroup_make(l->group, err);
+	if (r == 0)
+		r = dink_cgroup_limit(l->group, l->oci->limits, false, err);
+	if (r < 0)
+		return r;
+	const char *note = dink_json_str_or(l->group, "note", NULL);
+	if (note)
+		vm_log(g, "warning", note);
+	dink_json_set(plan, "cgroup", json_object_get(l->group));
+	return 0;
+}
+
 static int plan_container(const struct vm_globals *g, struct launch *l,
 			  const struct vm_create_opts *o, struct dink_err *err)
 {
@@ -180,6 +218,8 @@ static int plan_container(const struct vm_globals *g, struct launch *l,
 		r = vm_fit_plan(plan, o->restore, o->image, err);
 	else if (r == 0)
 		vm_use_template(g, plan);
+	if (r == 0)
+		r = make_group(g, l, plan, err);
 	return r < 0 ? r : write_plan(l, plan, err);
 }
 
@@ -273,6 +313,9 @@ static int do_launch(const struct vm_globals *g, struct launch *l, const struct 
 		r = dink_vmstate_save(l->state, err);
 	if (r == 0)
 		r = wait_created(l, err);
+	/* a boot takes what it takes */
+	if (r == 0)
+		r = dink_cgroup_limit(l->group, l->oci->limits, true, err);
 	/* from now on it is not our death that makes it void */
 	json_object_object_del(l->state->doc, "creator");
 	if (r == 0)
