@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -187,12 +188,16 @@ static int make_group(const struct vm_globals *g, struct launch *l, struct json_
 	bool kvm = STREQ(dink_json_str_or(plan, "accel", ""), "kvm");
 	bool shared = l->oci->rootfs || l->oci->n_shares > 0;
 	uint32_t mib = (uint32_t)dink_json_int_or(plan, "memory_mib", 512);
+	struct rlimit files = {};
 	int r = dink_cgroup_plan_here(l->oci->cgroups_path, l->state->id, g->systemd_cgroup,
 				      &l->group, err);
 
 	if (r < 0 || !l->group)
 		return r;
-	dink_json_set_int(l->group, "memory_bytes", (int64_t)dink_cgroup_memory(mib, kvm, shared));
+	if (shared && getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "the limit of open files");
+	dink_json_set_int(l->group, "memory_bytes",
+			  (int64_t)dink_cgroup_memory(mib, kvm, files.rlim_max));
 	dink_json_set(l->state->doc, "cgroup", l->group);
 	r = dink_vmstate_save(l->state, err);
 	if (r == 0)

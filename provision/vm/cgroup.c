@@ -26,22 +26,20 @@ enum {
 /* --- how much --- */
 
 /*
- * Beside the guest's memory: QEMU (45 MiB, and 10 for each further thousand of requests under way),
- * virtiofsd, the monitor (64 at most), page tables; TCG's translations; and what host inodes that
- * the guest holds take: virtiofsd has each open. See "What the VM takes" in docs/dink-vm.md.
+ * Beside the guest's memory: QEMU (26 MiB measured), virtiofsd (4), the monitor (1, 64 at most), page
+ * tables, and as much again to spare; TCG's translations; and the host's inodes that the guest
+ * knows, each of which virtiofsd has open. See "What the VM may take" in docs/dink-vm.md.
  */
-enum { BASE_MIB = 192, TCG_MIB = 64, INODE_BYTES = 2560, GUEST_INODE_BYTES = 1024 };
+enum { BASE_MIB = 160, TCG_MIB = 64, INODE_BYTES = 2560, GUEST_INODE_BYTES = 1024 };
 
-uint64_t dink_cgroup_memory(uint32_t memory_mib, bool kvm, bool shared)
+uint64_t dink_cgroup_memory(uint32_t memory_mib, bool kvm, uint64_t files)
 {
-	uint64_t memory = (uint64_t)memory_mib << 20;
-	uint64_t bytes = memory + ((uint64_t)BASE_MIB << 20) + (memory >> 7);
+	uint64_t memory = (uint64_t)memory_mib << 20, inodes = memory / GUEST_INODE_BYTES;
 
-	if (!kvm)
-		bytes += (uint64_t)TCG_MIB << 20;
-	if (shared)
-		bytes += memory / GUEST_INODE_BYTES * INODE_BYTES;
-	return bytes;
+	if (inodes > files)
+		inodes = files;
+	return memory + (memory >> 7) + ((uint64_t)(BASE_MIB + (kvm ? 0 : TCG_MIB)) << 20) +
+	       inodes * INODE_BYTES;
 }
 
 /* --- files --- */

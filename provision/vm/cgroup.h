@@ -40,9 +40,9 @@ int dink_cgroup_plan_here(const char *path, const char *id, bool systemd, struct
 /*
  * dink_cgroup_memory() - what a VM takes at most on the host, in bytes
  * @memory_mib: the guest's memory
- * @shared: it has a virtiofsd
+ * @files: how many its virtiofsd can have open, 0 where it has none
  */
-uint64_t dink_cgroup_memory(uint32_t memory_mib, bool kvm, bool shared);
+uint64_t dink_cgroup_memory(uint32_t memory_mib, bool kvm, uint64_t files);
 
 /*
  * dink_cgroup_make() - the folders, those on the way included

@@ -266,10 +266,13 @@ static void test_withheld(void **state)
 static void test_memory(void **state)
 {
 	(void)state;
-	assert_true(dink_cgroup_memory(160, true, false) >= (160ULL + 192) << 20);
-	assert_true(dink_cgroup_memory(160, false, false) > dink_cgroup_memory(160, true, false));
-	assert_true(dink_cgroup_memory(160, false, true) > dink_cgroup_memory(160, false, false));
-	assert_true(dink_cgroup_memory(1 << 20, false, true) > 1ULL << 40);
+	uint64_t bare = dink_cgroup_memory(160, true, 0);
+	assert_true(bare >= (160ULL + 128) << 20);
+	assert_true(dink_cgroup_memory(160, false, 0) >= bare + (64 << 20));
+	assert_true(dink_cgroup_memory(160, true, 20000) >= bare + 20000 * 2048);
+	/* a guest knows no more inodes than its memory holds */
+	assert_true(dink_cgroup_memory(160, true, UINT64_MAX) < bare + (1 << 30));
+	assert_true(dink_cgroup_memory(1 << 20, false, UINT64_MAX) > 1ULL << 40);
 }
 
 int main(void)
