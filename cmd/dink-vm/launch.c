@@ -192,6 +192,8 @@ static int make_group(const struct vm_globals *g, struct launch *l, struct json_
 	int r = dink_cgroup_plan_here(l->oci->cgroups_path, l->state->id, g->systemd_cgroup,
 				      &l->group, err);
 
+	if (r == 0 && !l->group)
+		vm_log(g, "warning", "the container goes without a cgroup of the host");
 	if (r < 0 || !l->group)
 		return r;
 	if (shared && getrlimit(RLIMIT_NOFILE, &files) < 0)
@@ -206,9 +208,10 @@ static int make_group(const struct vm_globals *g, struct launch *l, struct json_
 		r = dink_cgroup_limit(l->group, l->oci->limits, false, err);
 	if (r < 0)
 		return r;
-	const char *note = dink_json_str_or(l->group, "note", NULL);
-	if (note)
-		vm_log(g, "warning", note);
+	const char *lacks = dink_json_str_or(l->group, "note", NULL);
+	_cleanup_free_ char *text = xasprintf("the container goes without %s", lacks ? lacks : "");
+	if (lacks)
+		vm_log(g, "warning", text);
 	dink_json_set(plan, "cgroup", json_object_get(l->group));
 	return 0;
 }

@@ -659,8 +659,9 @@ static int begin(struct monitor *m, struct dink_err *err)
 	if (r == 0)
 		r = mon_listen(m, err);
 	mon_trace(m, "QEMU and virtiofsd started");
-	if (dink_json_get(m->plan, "cgroup.note"))
-		mon_trace(m, dink_json_str_or(m->plan, "cgroup.note", ""));
+	const char *lacks = dink_json_str_or(m->plan, "cgroup.note", NULL);
+	if (lacks)
+		mon_trace(m, lacks);
 	return r;
 }
 
