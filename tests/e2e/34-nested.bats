@@ -28,7 +28,7 @@ setup_file() {
 	run_vm create --bundle "$T/outer" outer </dev/null >"$T/outer.out" 2>&1
 	run_vm start outer
 	# as an engine in a container does: a cgroup with processes of its own has no controllers to give
-	outer sh -c 'mkdir /sys/fs/cgroup/init; for p in $(cat /sys/fs/cgroup/cgroup.procs); do echo $p >/sys/fs/cgroup/init/cgroup.procs; done 2>/dev/null; ! grep -q . /sys/fs/cgroup/cgroup.procs'
+	outer sh -c 'mkdir /sys/fs/cgroup/init; for p in $(cat /sys/fs/cgroup/cgroup.procs); do echo $p >/sys/fs/cgroup/init/cgroup.procs; done 2>/dev/null; echo +cpu +memory +pids >/sys/fs/cgroup/cgroup.subtree_control'
 }
 
 teardown_file() {
