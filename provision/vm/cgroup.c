@@ -21,6 +21,8 @@ enum {
 	AGAIN_US = 10000,
 	DEPTH_MAX = 8,
 	THROTTLED_MAX = 64,
+	DEFAULT_PERIOD_US = 100000,
+	VM_SHARE = 10,
 };
 
 /* --- how much --- */
@@ -301,23 +303,39 @@ static int64_t weight_of_shares(int64_t shares)
 	return 1 + (shares - 2) * 9999 / 262142;
 }
 
+/* The period that an update leaves as it is. */
+static int64_t period_there(struct json_object *group)
+{
+	const char *dir = dink_cgroup_dir(group, "cpu");
+	_cleanup_free_ char *text =
+		dir ? read_value(dir, is_v2(group) ? "cpu.max" : "cpu.cfs_period_us") : NULL;
+	const char *number = text && is_v2(group) ? strchr(text, ' ') : text;
+	int64_t period = number ? strtoll(number, NULL, 10) : 0;
+
+	return period > 0 ? period : DEFAULT_PERIOD_US;
+}
+
+/*
+ * A tenth of a processor more than the container's own: the guest's kernel holds that, and what the
+ * VM needs beside it (its kernel and agent, QEMU, virtiofsd) would else be the program's loss twice.
+ */
 static void set_quota(struct setting *s, struct json_object *resources)
 {
 	int64_t quota = dink_json_int_or(resources, "cpu.quota", 0);
 	int64_t period = dink_json_int_or(resources, "cpu.period", 0);
 
+	if (!quota)
+		return;
+	if (period <= 0)
+		period = period_there(s->group);
+	quota = quota > 0 ? quota + period / VM_SHARE : -1;
 	if (!is_v2(s->group)) {
-		if (period > 0)
-			set_number(s, "cpu", "cpu.cfs_period_us", period);
-		if (quota)
-			set_number(s, "cpu", "cpu.cfs_quota_us", quota > 0 ? quota : -1);
+		set_number(s, "cpu", "cpu.cfs_period_us", period);
+		set_number(s, "cpu", "cpu.cfs_quota_us", quota);
 		return;
 	}
-	if (!quota && period <= 0)
-		return;
 	_cleanup_free_ char *q = quota > 0 ? xasprintf("%lld", (long long)quota) : xstrdup("max");
-	_cleanup_free_ char *text =
-		xasprintf("%s %lld", q, (long long)(period > 0 ? period : 100000));
+	_cleanup_free_ char *text = xasprintf("%s %lld", q, (long long)period);
 	set(s, "cpu", "cpu.max", text);
 }
 

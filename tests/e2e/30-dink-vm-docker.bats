@@ -350,14 +350,14 @@ group_of() {
 	if [ -e "$group/memory.max" ]; then
 		[ "$(cat "$group/memory.max")" -gt 167772160 ]
 		docker update --cpus 0.5 cc
-		[ "$(cat "$group/cpu.max")" = "50000 100000" ]
+		[ "$(cat "$group/cpu.max")" = "60000 100000" ]
 	else
 		[ "$(cat "$group/memory.limit_in_bytes")" -gt 167772160 ]
 		[ "$(cat "$group/memory.limit_in_bytes")" -lt 1073741824 ]
 		cpu=$(dirname "$(find /sys/fs/cgroup -path "*/docker/$id/cpu.cfs_quota_us")")
-		[ "$(cat "$cpu/cpu.cfs_quota_us")" = 100000 ]
+		[ "$(cat "$cpu/cpu.cfs_quota_us")" = 110000 ]
 		docker update --cpus 0.5 cc
-		[ "$(cat "$cpu/cpu.cfs_quota_us")" = 50000 ]
+		[ "$(cat "$cpu/cpu.cfs_quota_us")" = 60000 ]
 		grep -qx "$qemu" "$cpu/cgroup.procs"
 	fi
 	# the guest's kernel kills it, the VM goes on, and its engine hears of it at the end

@@ -115,7 +115,7 @@ inner_bundle() {
 	# its VM is in a cgroup of its own, with its limits, and lack of memory in it is told there
 	outer sh -c 'grep -qx "$(pgrep qemu-system)" /sys/fs/cgroup/inner/b/cgroup.procs'
 	[ "$(outer cat /sys/fs/cgroup/inner/b/memory.max)" -gt 167772160 ]
-	[ "$(outer cat /sys/fs/cgroup/inner/b/cpu.max)" = "90000 100000" ]
+	[ "$(outer cat /sys/fs/cgroup/inner/b/cpu.max)" = "100000 100000" ]
 	outer grep -qx 'oom_kill 0' /sys/fs/cgroup/inner/b/memory.events
 	run -137 inner exec b tail /dev/zero
 	inner kill b KILL

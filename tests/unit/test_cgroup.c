@@ -219,13 +219,17 @@ static void test_limits(void **state)
 	has(dir, "cpuset.cpus", "0-1");
 	has(dir, "cpu.cfs_quota_us", "");
 	limit(v1, LIMITS, true);
-	has(dir, "cpu.cfs_quota_us", "150000");
+	has(dir, "cpu.cfs_quota_us", "160000");
 	has(dir, "cpu.cfs_period_us", "100000");
 	assert_null(dink_json_get(v1, "note"));
 	limit(v2, LIMITS, true);
 	has(dir, "memory.max", "1000");
 	has(dir, "cpu.weight", "39");
-	has(dir, "cpu.max", "150000 100000");
+	has(dir, "cpu.max", "160000 100000");
+	/* a period that is not asked for stays */
+	put(dir, "cpu.max", "max 50000\n");
+	limit(v2, "{\"cpu\":{\"quota\":-1}}", true);
+	has(dir, "cpu.max", "max 50000\n");
 	/* what is not asked for, or of no sense, is left alone; a controller that lacks is noted */
 	limit(v2, "{\"memory\":{\"limit\":0},\"cpu\":{\"quota\":0},\"blockIO\":7}", true);
 	has(dir, "memory.max", "1000");
