@@ -230,6 +230,14 @@ int dink_cgroup_make(struct json_object *group, struct dink_err *err)
 	return 0;
 }
 
+void dink_cgroup_leave_out(struct json_object *group, const char *controller)
+{
+	for (size_t i = dink_json_len(group, "dirs"); i-- > 0;) {
+		if (STREQ(dink_json_str_or(dir_at(group, i), "controllers", ""), controller))
+			json_object_array_del_idx(dink_json_get(group, "dirs"), i, 1);
+	}
+}
+
 int dink_cgroup_join(struct json_object *group, struct dink_err *err)
 {
 	for (size_t i = 0; i < dink_json_len(group, "dirs"); i++) {

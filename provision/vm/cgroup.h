@@ -52,6 +52,12 @@ uint64_t dink_cgroup_memory(uint32_t memory_mib, bool kvm, uint64_t files);
  */
 int dink_cgroup_make(struct json_object *group, struct dink_err *err) _must_check_;
 
+/*
+ * dink_cgroup_leave_out() - the hierarchy that has this controller and no other
+ * The processes stay there in the group they come from.
+ */
+void dink_cgroup_leave_out(struct json_object *group, const char *controller);
+
 /* dink_cgroup_join() - this process and what it forks */
 int dink_cgroup_join(struct json_object *group, struct dink_err *err) _must_check_;
 

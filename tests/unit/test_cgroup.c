@@ -63,6 +63,12 @@ static void test_places(void **state)
 	is_at(V1_MOUNTS, V1_OWN, "/d", false, "name=systemd", "/sys/fs/cgroup/systemd/d");
 	_cleanup_json_ struct json_object *o = plan(V1_MOUNTS, V1_OWN, "/d", false);
 	assert_int_equal(dink_json_len(o, "dirs"), 3);
+	/* one that others share cannot be left out */
+	dink_cgroup_leave_out(o, "cpu");
+	assert_non_null(dink_cgroup_dir(o, "cpuacct"));
+	dink_cgroup_leave_out(o, "memory");
+	assert_null(dink_cgroup_dir(o, "memory"));
+	assert_int_equal(dink_json_len(o, "dirs"), 2);
 	assert_int_equal(dink_json_int_or(o, "version", 0), 1);
 }
 
