@@ -455,6 +455,7 @@ static void take_exit(struct monitor *m, struct json_object *event)
 	if (m->status == MON_STOPPING || !m->guest_created)
 		return;
 	mon_trace(m, "exited");
+	m->out_of_memory = dink_json_bool_or(event, "oom", false);
 	dink_source_remove(TAKE_PTR(m->kill_timer));
 	m->exit_status = status;
 	if (m->waiting_streams == 0)
@@ -650,6 +651,7 @@ static int begin(struct monitor *m, struct dink_err *err)
 		r = take_stdio(m, err);
 	if (r == 0)
 		r = watch_signals(m, err);
+	mon_oom_open(m);
 	if (r == 0)
 		r = mon_boot(m, err);
 	if (r == 0 && mon_image(m))
@@ -657,6 +659,9 @@ static int begin(struct monitor *m, struct dink_err *err)
 	if (r == 0)
 		r = mon_listen(m, err);
 	mon_trace(m, "QEMU and virtiofsd started");
+	const char *lacks = dink_json_str_or(m->plan, "cgroup.note", NULL);
+	if (lacks)
+		mon_trace(m, lacks);
 	return r;
 }
 
@@ -670,6 +675,8 @@ int dink_monitor_run(void)
 		.ram_fd = -1,
 		.resolv_fd = -1,
 		.state_fd = -1,
+		.group_fd = -1,
+		.proc_fd = -1,
 		.born_ms = (int64_t)dink_now_ms(),
 	};
 
@@ -685,6 +692,7 @@ int dink_monitor_run(void)
 		status = 1;
 	} else {
 		status = dink_loop_run(m.loop);
+		mon_oom_tell(&m);
 	}
 	/* PID 1 of its namespace: all that is left in it ends with us; the kernel frees the rest */
 	mon_close_clients(&m);

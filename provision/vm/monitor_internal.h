@@ -103,6 +103,8 @@ struct monitor {
 	struct mon_ckpt *ckpt;
 	struct json_object *links; /* of a restore: joined once the guest knows them */
 	bool incoming_done;
+	int group_fd, proc_fd; /* the memory group and /proc, -1: none */
+	bool group_v2, out_of_memory;
 	int control_fd;
 	struct dink_source *control_source, *accept_timer;
 	struct mon_client *clients;
@@ -157,6 +159,10 @@ void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
 /* monitor_root.c */
 /* mon_enter_root() - once the guest has the container: then its mount points are there */
 int mon_enter_root(struct monitor *m, struct dink_err *err) _must_check_;
+
+/* monitor_oom.c */
+void mon_oom_open(struct monitor *m); /* while the host's folders can be seen */
+void mon_oom_tell(struct monitor *m); /* at the end, where the guest ran out of memory */
 
 /* monitor_dns.c */
 void mon_relay_dns(struct monitor *m); /* if the container looks names up on its loopback */

@@ -69,7 +69,8 @@
  *
  * Events (guest -> host, id 0):
  *	{"event":"hello","version":1}
- *	{"event":"exit","exec":"NAME or absent","status":0-255}   all output was sent before it
+ *	{"event":"exit","exec":"NAME or absent","status":0-255,"oom":bool}   all output was sent
+ *	            before it; oom, not for an exec: the kernel killed something of the container's
  *	{"event":"log","text":".."}
  */
 #pragma once

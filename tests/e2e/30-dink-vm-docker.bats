@@ -361,6 +361,41 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 	[ "$(docker exec cc echo alive)" = alive ]
 }
 
+# folder of a container's own cgroup: of the memory controller, or the one of version 2
+group_of() {
+	find /sys/fs/cgroup -type d -path "*/docker/$1" | grep -E '^/sys/fs/cgroup/(memory/)?docker/'
+}
+
+@test "a cgroup on the host with QEMU in it, its limits, lack of memory told; gone with rm" {
+	local id group qemu cpu
+	id=$(vmrun -d --name cc --network none -m 64m --memory-swap 64m --cpus 1 box:1 sleep 1000)
+	group=$(group_of "$id")
+	qemu=$(pgrep -f "qemu-system.*$T/guest")
+	grep -qx "$qemu" "$group/cgroup.procs"
+	grep -qx "$(docker inspect -f '{{.State.Pid}}' cc)" "$group/cgroup.procs"
+	if [ -e "$group/memory.max" ]; then
+		[ "$(cat "$group/memory.max")" -gt 167772160 ]
+		docker update --cpus 0.5 cc
+		[ "$(cat "$group/cpu.max")" = "60000 100000" ]
+	else
+		[ "$(cat "$group/memory.limit_in_bytes")" -gt 167772160 ]
+		[ "$(cat "$group/memory.limit_in_bytes")" -lt 1073741824 ]
+		cpu=$(dirname "$(find /sys/fs/cgroup -path "*/docker/$id/cpu.cfs_quota_us")")
+		[ "$(cat "$cpu/cpu.cfs_quota_us")" = 110000 ]
+		docker update --cpus 0.5 cc
+		[ "$(cat "$cpu/cpu.cfs_quota_us")" = 60000 ]
+		grep -qx "$qemu" "$cpu/cgroup.procs"
+	fi
+	# the guest's kernel kills it, the VM goes on, and its engine hears of it at the end
+	run -137 docker exec cc tail /dev/zero
+	[ "$(docker exec cc echo alive)" = alive ]
+	docker kill cc
+	[ "$(docker wait cc)" = 137 ]
+	[ "$(docker inspect -f '{{.State.OOMKilled}}' cc)" = true ]
+	docker rm cc
+	[ -z "$(find /sys/fs/cgroup -type d -name "$id")" ]
+}
+
 @test "cp in and out of a running container" {
 	vmrun -d --name cc --network none box:1 sleep 1000
 	echo in >"$T/f"
