@@ -44,13 +44,18 @@ struct dink_disk_make {
 int dink_disk_create(const char *path, const struct dink_disk_make *make,
 		     struct dink_err *err) _must_check_;
 
+struct dink_disk_clone_how {
+	bool force;   /* replace what is there, unless it is in use */
+	bool at_rest; /* it has a writer, and the caller has seen to it that it writes nothing */
+	const struct dink_progress *progress; /* may be NULL */
+};
 /*
  * dink_disk_clone() - the image from as a new image to: shared blocks where the file system has
  * them, else a copy of what is data. A btrfs or ext4 gets a UUID of its own, so that both can be
  * mounted at once. DINK_E_BUSY if from has a writer, or if something is at to (unless force).
  */
-int dink_disk_clone(const char *from, const char *to, bool force,
-		    const struct dink_progress *progress, struct dink_err *err) _must_check_;
+int dink_disk_clone(const char *from, const char *to, const struct dink_disk_clone_how *how,
+		    struct dink_err *err) _must_check_;
 
 /*
  * dink_disk_check() - the filesystem's own checker, which changes nothing

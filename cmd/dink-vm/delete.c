@@ -8,6 +8,7 @@
 
 #include "provision/base/file.h"
 #include "provision/base/units.h"
+#include "provision/vm/cgroup.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -137,7 +138,9 @@ static void sweep_one(const char *root, const char *id)
 	    vm_hold_root(root, true, &hold, &ignored) < 0 ||
 	    dink_vmstate_load(root, id, &held, &ignored) < 0)
 		return;
-	if (is_forgotten(held))
+	/* where the last of its processes are still ending, it is the next one's to sweep */
+	if (is_forgotten(held) &&
+	    dink_cgroup_remove(dink_json_get(held->doc, "cgroup"), &ignored) == 0)
 		(void)!dink_vmstate_remove(held, &ignored);
 }
 

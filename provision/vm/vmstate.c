@@ -3,6 +3,7 @@
 
 #include "provision/base/file.h"
 #include "provision/base/units.h"
+#include "provision/vm/cgroup.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -113,20 +114,30 @@ bool dink_vmstate_alive(const struct dink_vmstate *s)
 }
 
 /* state.json goes last: until then whoever comes after one that was killed knows what this is. */
-int dink_vmstate_remove(struct dink_vmstate *s, struct dink_err *err)
+static int remove_folder(const char *dir, struct dink_err *err)
 {
-	_cleanup_closedir_ DIR *d = opendir(s->dir);
+	_cleanup_closedir_ DIR *d = opendir(dir);
 	struct dirent *e;
 	int r = 0;
 
 	while (r == 0 && d && (e = readdir(d))) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", s->dir, e->d_name);
+		_cleanup_free_ char *path = xasprintf("%s/%s", dir, e->d_name);
 
 		if (!STREQ(e->d_name, ".") && !STREQ(e->d_name, "..") &&
 		    !STREQ(e->d_name, STATE_NAME))
 			r = dink_rm_rf(path, err);
 	}
-	return r < 0 ? r : dink_rm_rf(s->dir, err);
+	return r < 0 ? r : dink_rm_rf(dir, err);
+}
+
+int dink_vmstate_remove(struct dink_vmstate *s, struct dink_err *err)
+{
+	/* first: nobody finds the group again without the state */
+	int group = dink_cgroup_remove(dink_json_get(s->doc, "cgroup"), err);
+	_cleanup_(dink_err_clear) struct dink_err more = {};
+	int r = remove_folder(s->dir, group < 0 ? &more : err);
+
+	return group < 0 ? group : r;
 }
 
 int dink_vmstate_connect(const struct dink_vmstate *s, int *ret_fd, struct dink_err *err)
