@@ -669,6 +669,7 @@ int dink_monitor_run(void)
 		.control_fd = -1,
 		.ram_fd = -1,
 		.resolv_fd = -1,
+		.links_fd = -1,
 		.state_fd = -1,
 		.born_ms = (int64_t)dink_now_ms(),
 	};
