@@ -6,7 +6,8 @@
 # make check      all tests, installing what they need; DINK_MUST_WORK=1 makes skips failures
 # make check-fast unit tests, goldens and fuzz corpora: no root, no engines, under a minute
 # make conformance   the same engine commands with runc and with dink-vm, compared; needs root, takes
-#                 about 20 minutes; CONFORMANCE="docker WORDS" picks, LONG=1 adds the long ones
+#                 about 20 minutes; CONFORMANCE="docker WORDS" picks, LONG=1 adds the long ones;
+#                 CONFORMANCE=trixie runs them on the engines of Debian 13
 # make bench      benchmarks; BENCH=name picks one
 # make lint       format, include rule, clang-tidy, cppcheck, shellcheck, both compilers
 # make fmt        rewrite the C sources in the project's format
