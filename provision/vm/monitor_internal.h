@@ -55,6 +55,7 @@ struct mon_ckpt {
 	struct mon_client *client; /* NULL once it hung up */
 	struct dink_source *timer;
 	int state_fd;
+	bool disks;   /* the guest is at rest with its disks written out, and that is all */
 	bool stopped; /* QEMU was told to */
 	bool saved;   /* the client copies memory and disks */
 };
@@ -106,6 +107,8 @@ struct monitor {
 	struct dink_source *links_timer;
 	bool dns_relayed;
 	bool incoming_done;
+	int group_fd, proc_fd; /* the memory group and /proc, -1: none */
+	bool group_v2, out_of_memory;
 	int control_fd;
 	struct dink_source *control_source, *accept_timer;
 	struct mon_client *clients;
@@ -130,6 +133,7 @@ uint32_t mon_new_stream(struct monitor *m, int fd);
 void mon_tie_streams(struct monitor *m);
 void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what);
 void mon_hello(struct monitor *m, struct json_object *msg); /* the agent is ready to be asked */
+void mon_hear_creator(void *ctx, int fd, uint32_t events);  /* "go on", or its death */
 void mon_add_time(struct json_object *msg);		    /* "time_ns", for the guest's clock */
 
 /* monitor_boot.c */
@@ -139,6 +143,7 @@ void mon_drain_logs(struct monitor *m);
 /* monitor_ckpt.c */
 void mon_checkpoint(struct mon_client *c, struct json_object *req);
 void mon_checkpointed(struct mon_client *c, struct json_object *req);
+void mon_hold(struct mon_client *c, struct json_object *req);
 void mon_ckpt_client_gone(struct mon_client *c);
 void mon_set_capabilities(struct monitor *m, dink_qmp_reply_fn fn);
 void mon_migrated(struct monitor *m, const char *status); /* QEMU's word on save or load */
@@ -158,6 +163,10 @@ void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
 /* monitor_root.c */
 /* mon_enter_root() - once the guest has the container: then its mount points are there */
 int mon_enter_root(struct monitor *m, struct dink_err *err) _must_check_;
+
+/* monitor_oom.c */
+void mon_oom_open(struct monitor *m); /* while the host's folders can be seen */
+void mon_oom_tell(struct monitor *m); /* at the end, where the guest ran out of memory */
 
 /* monitor_dns.c */
 /* mon_relay_dns() - once the container looks names up on its loopback; may be called again */
