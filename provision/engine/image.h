@@ -72,6 +72,7 @@ struct dink_image_copy {
 	char *name; /* under which the targets have it */
 	uint64_t read_bytes;
 	size_t layers;
+	char *export; /* what the source is asked for; private */
 };
 
 /*

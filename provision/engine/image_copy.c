@@ -285,7 +285,7 @@ static int read_source(struct round *r, struct dink_err *err)
 	_cleanup_(dink_cut_freep) struct dink_cut *cut =
 		dink_cut_new(&r->info->diff_ids, send_piece, r);
 	struct source s = {r, cut};
-	int ret = dink_engine_save(r->c->from, r->c->name, take_source, &s, err);
+	int ret = dink_engine_save(r->c->from, r->c->export, take_source, &s, err);
 
 	if (ret >= 0)
 		ret = dink_cut_end(cut, err);
@@ -387,6 +387,23 @@ static size_t collect_again(struct job *jobs, size_t n)
 	return k;
 }
 
+/*
+ * Podman puts its own name into the archive ("localhost/app:1"), which the targets would then have
+ * beside the one asked for. By its id the image has none; each target is told it after the load.
+ */
+static int choose_export(struct dink_image_copy *c, const struct dink_copy_to *to, size_t n,
+			 struct dink_err *err)
+{
+	bool podman = false;
+	int r = dink_engine_is_podman(c->from, &podman, err);
+
+	for (size_t i = 0; i < n; i++)
+		podman = podman && to[i].engine;
+	if (r == 0)
+		c->export = xstrdup(podman ? c->id : c->name);
+	return r;
+}
+
 static int open_source(struct dink_image_copy *c, struct dink_image_info *info,
 		       struct dink_err *err)
 {
@@ -417,6 +434,8 @@ int dink_image_copy(struct dink_image_copy *c, struct dink_copy_to *to, size_t n
 		return dink_err_set(err, DINK_E_USAGE, 0, "from 1 to %d targets, not %zu",
 				    DINK_COPY_TARGETS_MAX, n);
 	r = open_source(c, &info, err);
+	if (r == 0)
+		r = choose_export(c, to, n, err);
 	for (size_t i = 0; i < n; i++)
 		jobs[i].to = &to[i];
 	for (int round = 1; r == 0 && left > 0; round++) {
@@ -437,4 +456,5 @@ void dink_image_copy_clear(struct dink_image_copy *c)
 {
 	free(c->id);
 	free(c->name);
+	free(c->export);
 }
