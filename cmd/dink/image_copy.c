@@ -8,6 +8,8 @@
 
 struct copy_opts {
 	bool whole;
+	const char *as;
+	struct cmd_skopeo_opts skopeo;
 };
 
 /* Bytes and rate for a terminal; elsewhere the words stay the same, so that lines are few. */
@@ -29,7 +31,7 @@ static void report_rate(void *ctx, const char *what, uint64_t done, uint64_t tot
 	dink_progress(m->out, text, done, m->live ? total : 0);
 }
 
-static int open_targets(const char *list, struct cmd_daemon **ret, size_t *ret_n,
+static int open_targets(const char *list, struct cmd_image_end **ret, size_t *ret_n,
 			struct dink_err *err)
 {
 	_cleanup_free_ char *copy = xstrdup(list);
@@ -46,11 +48,31 @@ static int open_targets(const char *list, struct cmd_daemon **ret, size_t *ret_n
 				return dink_err_set(err, DINK_E_USAGE, 0, "%s is named twice",
 						    word);
 		*ret = xreallocarray(*ret, *ret_n + 1, sizeof(**ret));
-		(*ret)[*ret_n] = (struct cmd_daemon){};
-		r = cmd_daemon_open(word, &(*ret)[(*ret_n)++], err);
+		(*ret)[*ret_n] = (struct cmd_image_end){};
+		r = cmd_image_end_open(word, true, &(*ret)[(*ret_n)++], err);
 	}
 	if (r == 0 && *ret_n == 0)
 		return dink_err_set(err, DINK_E_USAGE, 0, "no target is named");
+	return r;
+}
+
+static int open_from(const char *word, const struct copy_opts *o, struct cmd_image_end *from,
+		     struct dink_image_copy *c, struct dink_err *err)
+{
+	_cleanup_free_ char *address = NULL;
+	int r;
+
+	if (cmd_image_end_is_other(word)) {
+		r = cmd_image_end_open(word, false, from, err);
+		if (r == 0)
+			r = cmd_image_end_fetch(from, &o->skopeo, o->as, err);
+	} else {
+		r = cmd_image_split(word, &address, &c->ref, err);
+		if (r == 0)
+			r = cmd_image_end_open(address, false, from, err);
+	}
+	c->from = from->daemon.engine;
+	c->file = from->file;
 	return r;
 }
 
@@ -126,16 +148,32 @@ static int name_failures(const struct dink_copy_to *to, size_t n, struct dink_er
 	return -EREMOTEIO;
 }
 
+/* What skopeo has to take further, once it is here. */
+static int store_all(const struct copy_opts *o, const struct cmd_image_end *ends,
+		     struct dink_copy_to *to, size_t n, int r)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!to[i].done || cmd_image_end_store(&ends[i], &o->skopeo, &to[i].err) == 0)
+			continue;
+		to[i].done = false;
+		r = -EREMOTEIO;
+	}
+	return r;
+}
+
 static int copy_to_all(struct dink_args *args, struct dink_image_copy *c,
-		       struct cmd_daemon *daemons, size_t n, struct dink_err *err)
+		       const struct cmd_image_end *ends, size_t n, struct dink_err *err)
 {
 	struct dink_copy_to *to = xcalloc(n, sizeof(*to));
 	int r;
 
 	for (size_t i = 0; i < n; i++)
-		to[i] = (struct dink_copy_to){.name = daemons[i].name, .engine = daemons[i].engine};
+		to[i] = (struct dink_copy_to){.name = ends[i].name,
+					      .engine = ends[i].daemon.engine,
+					      .file = ends[i].file};
 	r = dink_image_copy(c, to, n, err);
-	if (r == 0 || !dink_err_is_set(err)) {
+	if (!dink_err_is_set(err)) {
+		r = store_all(args->opts, ends, to, n, r);
 		if (args->json)
 			print_json(c, to, n);
 		else if (!args->quiet)
@@ -154,24 +192,22 @@ static int run_copy(struct dink_args *args, struct dink_err *err)
 	const struct copy_opts *o = args->opts;
 	struct meter meter = {&args->progress, dink_now_ms(), isatty(STDERR_FILENO)};
 	const struct dink_progress progress = {report_rate, &meter};
-	_cleanup_daemon_ struct cmd_daemon from = {};
-	_cleanup_(dink_image_copy_clear) struct dink_image_copy c = {.whole = o->whole,
-								     .progress = &progress};
-	_cleanup_free_ char *address = NULL;
-	struct cmd_daemon *to = NULL;
+	_cleanup_(cmd_image_end_close) struct cmd_image_end from = {};
+	_cleanup_(dink_image_copy_clear) struct dink_image_copy c = {
+		.whole = o->whole, .as = o->as, .progress = &progress};
+	struct cmd_image_end *to = NULL;
 	size_t n = 0;
-	int r = cmd_image_split(args->v[0], &address, &c.ref, err);
+	int r = o->as ? dink_ref_check(o->as, err) : 0;
 
 	dink_catch_interrupts();
 	if (r == 0)
-		r = cmd_daemon_open(address, &from, err);
-	if (r == 0)
 		r = open_targets(args->v[1], &to, &n, err);
-	c.from = from.engine;
+	if (r == 0)
+		r = open_from(args->v[0], o, &from, &c, err);
 	if (r == 0)
 		r = copy_to_all(args, &c, to, n, err);
 	for (size_t i = 0; i < n; i++)
-		cmd_daemon_close(&to[i]);
+		cmd_image_end_close(&to[i]);
 	free(to);
 	return r;
 }
@@ -179,16 +215,26 @@ static int run_copy(struct dink_args *args, struct dink_err *err)
 static const struct dink_opt copy_options[] = {
 	{0, "whole", DINK_OPT_FLAG, offsetof(struct copy_opts, whole), NULL,
 	 "send also the layers that a target has already", DINK_COMPLETE_NONE},
+	{0, "as", DINK_OPT_STRING, offsetof(struct copy_opts, as), "NAME[:TAG]",
+	 "what the image is called in the targets", DINK_COMPLETE_NONE},
+	{0, "authfile", DINK_OPT_STRING, offsetof(struct copy_opts, skopeo.authfile), "FILE",
+	 "credentials for registries; only skopeo reads it", DINK_COMPLETE_FILE},
+	{0, "insecure", DINK_OPT_FLAG, offsetof(struct copy_opts, skopeo.insecure), NULL,
+	 "a registry without TLS, or with a certificate that nobody vouches for",
+	 DINK_COMPLETE_NONE},
 	{},
 };
 
 const struct dink_command cmd_image_copy = {
 	.name = "image copy",
-	.operands = "FROM-LAYER:IMAGE TO-LAYER[,TO-LAYER...]",
+	.operands = "LAYER:IMAGE|ARCHIVE LAYER|ARCHIVE[,...]",
 	.summary = "copy an image from one daemon to others, without what they have already",
-	.examples = "  dink image copy host:debian docker-in-kata/proxy\n"
-		    "  dink image copy docker-in-kata/proxy:app:1 web/one,web/two,web/three\n"
-		    "  dink image copy unix:///run/podman/podman.sock:app host --json\n",
+	.examples =
+		"  dink image copy host:debian docker-in-kata/proxy\n"
+		"  dink image copy docker-in-kata/proxy:app:1 web/one,web/two,web/three\n"
+		"  dink image copy unix:///run/podman/podman.sock:app host --json\n"
+		"  dink image copy host:debian docker-archive:/tmp/debian.tar,oci:/tmp/debian\n"
+		"  dink image copy docker://registry.example/app:1 web/one --authfile auth.json\n",
 	.opts = copy_options,
 	.opts_size = sizeof(struct copy_opts),
 	.min_args = 2,

@@ -66,13 +66,15 @@ struct dink_image_copy {
 	const char *file;	  /* a docker archive */
 	const char *ref;	  /* with `from`: which image */
 	bool whole;		  /* send layers that a target has, too */
+	const char *as;		  /* what the targets call it; NULL: as the source does */
 	const struct dink_progress *progress;
 	/* results */
 	char *id;
 	char *name; /* under which the targets have it */
 	uint64_t read_bytes;
 	size_t layers;
-	char *export; /* what the source is asked for; private */
+	char *source_name, *export; /* what the source is asked for; private, as is */
+	struct dink_strv members;   /* what a file calls the layers */
 };
 
 /*

@@ -10,6 +10,7 @@
 #include "provision/engine/image.h"
 
 #include "images/cut.h"
+#include "images/images.h"
 #include "provision/base/file.h"
 #include "provision/base/log.h"
 #include "provision/base/proc.h"
@@ -18,6 +19,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 
 enum {
 	ROUNDS_MAX = 4,
@@ -280,12 +282,32 @@ static int take_source(void *ctx, const char *bytes, size_t n, struct dink_err *
 	return ret;
 }
 
+static int read_file(struct source *s, const char *path, struct dink_err *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *buf = xmalloc(FILE_PIECE);
+	ssize_t n;
+	int r = 0;
+
+	if (fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open %s", path);
+	while (r == 0 && (n = read(fd, buf, FILE_PIECE)) != 0)
+		r = n > 0 ? take_source(s, buf, (size_t)n, err)
+			  : dink_err_set(err, DINK_E_HOST, errno, "read %s", path);
+	return r;
+}
+
 static int read_source(struct round *r, struct dink_err *err)
 {
 	_cleanup_(dink_cut_freep) struct dink_cut *cut =
 		dink_cut_new(&r->info->diff_ids, send_piece, r);
 	struct source s = {r, cut};
-	int ret = dink_engine_save(r->c->from, r->c->export, take_source, &s, err);
+	int ret;
+
+	for (size_t i = 0; i < r->c->members.n; i++)
+		dink_cut_name(cut, r->c->members.v[i], (int)i);
+	ret = r->c->from ? dink_engine_save(r->c->from, r->c->export, take_source, &s, err)
+			 : read_file(&s, r->c->file, err);
 
 	if (ret >= 0)
 		ret = dink_cut_end(cut, err);
@@ -387,24 +409,7 @@ static size_t collect_again(struct job *jobs, size_t n)
 	return k;
 }
 
-/*
- * Podman puts its own name into the archive ("localhost/app:1"), which the targets would then have
- * beside the one asked for. By its id the image has none; each target is told it after the load.
- */
-static int choose_export(struct dink_image_copy *c, const struct dink_copy_to *to, size_t n,
-			 struct dink_err *err)
-{
-	bool podman = false;
-	int r = dink_engine_is_podman(c->from, &podman, err);
-
-	for (size_t i = 0; i < n; i++)
-		podman = podman && to[i].engine;
-	if (r == 0)
-		c->export = xstrdup(podman ? c->id : c->name);
-	return r;
-}
-
-static int open_source(struct dink_image_copy *c, struct dink_image_info *info,
+static int open_engine(struct dink_image_copy *c, struct dink_image_info *info,
 		       struct dink_err *err)
 {
 	int r = dink_engine_image(c->from, c->ref, info, err);
@@ -413,12 +418,62 @@ static int open_source(struct dink_image_copy *c, struct dink_image_info *info,
 		return dink_err_set(err, DINK_E_HOST, ENOENT, "there is no image %s", c->ref);
 	if (r < 0)
 		return r;
+	c->source_name = dink_ref_with_tag(c->ref, info);
+	return 0;
+}
+
+/* An archive says beforehand what its members are. */
+static int open_file(struct dink_image_copy *c, struct dink_image_info *info, struct dink_err *err)
+{
+	_cleanup_(dink_archive_info_clear) struct dink_archive_info a = {};
+	struct stat st;
+	int r = dink_archive_read(c->file, &a, err);
+
+	if (r < 0)
+		return r;
+	if (stat(c->file, &st) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "%s", c->file);
+	info->id = TAKE_PTR(a.id);
+	info->size = (uint64_t)st.st_size;
+	info->diff_ids = a.diff_ids;
+	a.diff_ids = (struct dink_strv){};
+	c->members = a.members;
+	a.members = (struct dink_strv){};
+	c->source_name = a.ref ? dink_ref_with_tag(a.ref, info) : xstrdup(info->id);
+	return 0;
+}
+
+/*
+ * Podman puts its own name into the archive ("localhost/app:1"), which the targets would then have
+ * beside the one asked for. By its id the image has none; each target is told it after the load.
+ */
+static int choose_export(struct dink_image_copy *c, const struct dink_copy_to *to, size_t n,
+			 struct dink_err *err)
+{
+	bool by_id = c->as;
+	int r = c->from && !by_id ? dink_engine_is_podman(c->from, &by_id, err) : 0;
+
+	for (size_t i = 0; i < n; i++)
+		by_id = by_id && to[i].engine;
+	if (r == 0)
+		c->export = xstrdup(by_id ? c->id : c->source_name);
+	return r;
+}
+
+static int open_source(struct dink_image_copy *c, struct dink_image_info *info,
+		       struct dink_err *err)
+{
+	int r = c->from ? open_engine(c, info, err) : open_file(c, info, err);
+
+	if (r < 0)
+		return r;
 	if (info->diff_ids.n == 0)
 		return dink_err_set(err, DINK_E_CHILD, 0, "image %s has no layers: nothing to copy",
-				    c->ref);
+				    c->source_name);
 	c->id = xstrdup(info->id);
-	c->name = dink_ref_with_tag(c->ref, info);
 	c->layers = info->diff_ids.n;
+	c->name = c->as ? dink_ref_with_tag(c->as, &(struct dink_image_info){})
+			: xstrdup(c->source_name);
 	return 0;
 }
 
@@ -457,4 +512,6 @@ void dink_image_copy_clear(struct dink_image_copy *c)
 	free(c->id);
 	free(c->name);
 	free(c->export);
+	free(c->source_name);
+	dink_strv_clear(&c->members);
 }
