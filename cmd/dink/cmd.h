@@ -74,10 +74,10 @@ struct dink_command {
 extern const struct dink_command cmd_up, cmd_down, cmd_status, cmd_exec, cmd_shell, cmd_logs,
 	cmd_cp, cmd_plan, cmd_validate, cmd_schema, cmd_doctor, cmd_kernel_build, cmd_kernel_check,
 	cmd_kernel_list, cmd_kernel_bundle, cmd_image_build, cmd_image_ls, cmd_image_copy,
-	cmd_image_rm, cmd_image_prune, cmd_disk_create, cmd_disk_show, cmd_disk_list,
-	cmd_disk_clone, cmd_disk_check, cmd_disk_rm, cmd_disk_resize, cmd_disk_ls, cmd_disk_cat,
-	cmd_disk_copy_in, cmd_disk_copy_out, cmd_env, cmd_privileges_explain, cmd_gc, cmd_version,
-	cmd_help, cmd_complete, cmd_forward;
+	cmd_image_sync, cmd_image_rm, cmd_image_prune, cmd_disk_create, cmd_disk_show,
+	cmd_disk_list, cmd_disk_clone, cmd_disk_check, cmd_disk_rm, cmd_disk_resize, cmd_disk_ls,
+	cmd_disk_cat, cmd_disk_copy_in, cmd_disk_copy_out, cmd_env, cmd_privileges_explain, cmd_gc,
+	cmd_version, cmd_help, cmd_complete, cmd_forward;
 
 /* NULL-terminated, in the order help shows them; hidden ones (no summary) last */
 extern const struct dink_command *const cmd_table[];

@@ -23,6 +23,7 @@ const struct dink_command *const cmd_table[] = {
 	&cmd_image_build,
 	&cmd_image_ls,
 	&cmd_image_copy,
+	&cmd_image_sync,
 	&cmd_image_rm,
 	&cmd_image_prune,
 	&cmd_disk_create,
