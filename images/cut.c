@@ -12,7 +12,7 @@ struct named {
 enum state { AT_HEADER, IN_EXTRA, IN_DATA, AT_END };
 
 struct dink_cut {
-	dink_cut_fn fn;
+	dink_cut_fn fn, stub;
 	void *ctx;
 	struct dink_strv diff_ids, chain_ids;
 	struct named *names;
@@ -32,14 +32,17 @@ struct dink_cut {
 	char json_of[HEX + 1]; /* the folder whose "json" is coming in; "" = none */
 	/* from extra headers, for the next member */
 	char *long_name;
-	int64_t long_size; /* -1 = none */
+	int64_t long_size;  /* -1 = none */
+	bool has_long_size; /* of the member at hand */
 };
 
-struct dink_cut *dink_cut_new(const struct dink_strv *diff_ids, dink_cut_fn fn, void *ctx)
+struct dink_cut *dink_cut_new(const struct dink_strv *diff_ids, dink_cut_fn fn, dink_cut_fn stub,
+			      void *ctx)
 {
 	struct dink_cut *c = xcalloc(1, sizeof(*c));
 
 	c->fn = fn;
+	c->stub = stub;
 	c->ctx = ctx;
 	c->long_size = -1;
 	for (size_t i = 0; i < diff_ids->n && i < DINK_CUT_LAYERS_MAX; i++)
@@ -158,13 +161,13 @@ static int64_t header_number(const char *s, size_t n)
 	return i == n || s[i] == '\0' || s[i] == ' ' ? (int64_t)v : -1;
 }
 
-static bool checksum_is_right(const char h[BLOCK])
+static int64_t checksum_of(const char h[BLOCK])
 {
-	int64_t want = header_number(h + 148, 8), sum = 0;
+	int64_t sum = 0;
 
 	for (int i = 0; i < BLOCK; i++)
 		sum += i >= 148 && i < 156 ? ' ' : (unsigned char)h[i];
-	return sum == want;
+	return sum;
 }
 
 static bool is_zero(const char h[BLOCK])
@@ -271,10 +274,28 @@ static int end_data(struct dink_cut *c)
 	return 0;
 }
 
+/* The member without its data; not where a pax header says its size. */
+static int emit_stub(struct dink_cut *c, struct dink_err *err)
+{
+	char h[BLOCK];
+	int r = 0;
+
+	memcpy(h, c->header, BLOCK);
+	memcpy(h + 124, "00000000000", 12);
+	snprintf(h + 148, 8, "%06o", (unsigned int)checksum_of(h));
+	if (c->held.len)
+		r = c->stub(c->ctx, c->layer, c->held.s, c->held.len, err);
+	return r < 0 ? r : c->stub(c->ctx, c->layer, h, BLOCK, err);
+}
+
 static int emit_header(struct dink_cut *c, struct dink_err *err)
 {
 	int r = 0;
 
+	if (c->layer >= 0 && c->stub && !c->has_long_size)
+		r = emit_stub(c, err);
+	if (r < 0)
+		return r;
 	if (c->held.len)
 		r = c->fn(c->ctx, c->layer, c->held.s, c->held.len, err);
 	dink_str_clear(&c->held);
@@ -295,7 +316,7 @@ static int begin_member(struct dink_cut *c, struct dink_err *err)
 		c->layer = -1;
 		return c->held.len ? broken(err, "it ends within a member") : emit_header(c, err);
 	}
-	if (!checksum_is_right(h) || size < 0)
+	if (checksum_of(h) != header_number(h + 148, 8) || size < 0)
 		return broken(err, "a header that is none");
 	if (++c->n_members > DINK_CUT_MEMBERS_MAX)
 		return broken(err, "too many members");
@@ -304,7 +325,8 @@ static int begin_member(struct dink_cut *c, struct dink_err *err)
 	if (type == 'S')
 		return broken(err, "a sparse member, which no engine writes");
 	name = member_name(c, h);
-	if (c->long_size >= 0)
+	c->has_long_size = c->long_size >= 0;
+	if (c->has_long_size)
 		size = c->long_size;
 	c->long_size = -1;
 	if (type >= '1' && type <= '6')

@@ -4,7 +4,8 @@
  * that a layer which a target has already is left out of its stream.
  *
  * An engine that loads an archive opens a layer's tar only where it lacks that layer (moby,
- * image/tarexport/load.go), so an archive may lack what the engine has. The bytes go through as
+ * image/tarexport/load.go), so an archive may lack what the engine has. (Podman wants the member, but does not
+ * read it either: for it there is an empty one.) The bytes go through as
  * they are: nothing is unpacked, packed again or kept, so what arrives is what the source said.
  * That is why this is no work for libarchive, which decodes members and encodes them anew.
  *
@@ -40,9 +41,12 @@ struct dink_cut;
 /*
  * dink_cut_new() - for an archive of one image
  * @diff_ids: "sha256:HEX" of its layers, the lowest first; copied. At most DINK_CUT_LAYERS_MAX.
+ * @stub: NULL, or called for each layer before its bytes, with an empty member of its name: for
+ *	  engines that want the member even of a layer that they have (Podman)
  * A layer that occurs twice is named by its first place.
  */
-struct dink_cut *dink_cut_new(const struct dink_strv *diff_ids, dink_cut_fn fn, void *ctx);
+struct dink_cut *dink_cut_new(const struct dink_strv *diff_ids, dink_cut_fn fn, dink_cut_fn stub,
+			      void *ctx);
 void dink_cut_free(struct dink_cut *c);
 DEFINE_CLEANUP_PTR(struct dink_cut, dink_cut_free);
 

@@ -33,7 +33,7 @@ int dink_engine_images(struct dink_engine *e, struct json_object **ret,
  */
 int dink_engine_has_layers(struct dink_engine *e, const struct dink_strv *diff_ids, size_t *ret_n,
 			   struct dink_err *err) _must_check_;
-/* dink_engine_is_podman() - which takes no archive that lacks a layer */
+/* dink_engine_is_podman() - which wants each layer's name in an archive, with or without data */
 int dink_engine_is_podman(struct dink_engine *e, bool *ret, struct dink_err *err) _must_check_;
 
 /* dink_engine_image_tag() / remove / prune */

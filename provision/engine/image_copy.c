@@ -40,6 +40,7 @@ struct job {
 	bool full;			/* leave nothing out */
 	bool again;			/* another round may help */
 	bool skip[DINK_CUT_LAYERS_MAX]; /* layers that it has */
+	bool stubs;			/* but it wants to see their names (Podman) */
 	size_t n_skip;
 	bool started;
 	pthread_t thread;
@@ -119,7 +120,6 @@ static void choose_layers(struct job *j, size_t had)
 /* What the target lacks. Return: 1 if it lacks nothing. */
 static int prepare(struct job *j, struct dink_err *err)
 {
-	bool podman = false;
 	size_t had = 0;
 	int r;
 
@@ -130,8 +130,8 @@ static int prepare(struct job *j, struct dink_err *err)
 		return r;
 	if (j->full || j->round->c->whole)
 		return 0;
-	r = dink_engine_is_podman(j->to->engine, &podman, err);
-	if (r == 0 && !podman)
+	r = dink_engine_is_podman(j->to->engine, &j->stubs, err);
+	if (r == 0)
 		r = dink_engine_has_layers(j->to->engine, &j->round->info->diff_ids, &had, err);
 	if (r == 0)
 		choose_layers(j, had);
@@ -221,9 +221,10 @@ static void *run_job(void *arg)
 
 /* --- the source ----------------------------------------------------------------------------- */
 
-static int send_piece(void *ctx, int layer, const void *bytes, size_t n, struct dink_err *err)
+/* To those who lack the layer, or (@stub) to those who have it and want its name all the same. */
+static int send_to(struct round *r, int layer, bool stub, const void *bytes, size_t n,
+		   struct dink_err *err)
 {
-	struct round *r = ctx;
 	const char *s = bytes;
 	bool inside = s >= r->block_bytes && s < r->block_bytes + r->block_n;
 	struct dink_feed_block *b = inside ? r->block : dink_feed_block_new(bytes, n);
@@ -232,14 +233,25 @@ static int send_piece(void *ctx, int layer, const void *bytes, size_t n, struct 
 
 	for (size_t i = 0; ret == 0 && i < r->n; i++) {
 		struct job *j = &r->jobs[i];
+		bool skips = layer >= 0 && j->skip[layer];
 
-		if (j->phase == READY && !(layer >= 0 && j->skip[layer]) &&
+		if (j->phase == READY && (stub ? skips && j->stubs : !skips) &&
 		    dink_feed_put(r->feed, i, b, at, n) == -EINTR)
 			ret = dink_err_set(err, DINK_E_INTR, EINTR, "copying %s", r->c->name);
 	}
 	if (!inside)
 		dink_feed_block_unref(b);
 	return ret;
+}
+
+static int send_piece(void *ctx, int layer, const void *bytes, size_t n, struct dink_err *err)
+{
+	return send_to(ctx, layer, false, bytes, n, err);
+}
+
+static int send_stub(void *ctx, int layer, const void *bytes, size_t n, struct dink_err *err)
+{
+	return send_to(ctx, layer, true, bytes, n, err);
 }
 
 static bool anybody_reads(struct round *r)
@@ -300,7 +312,7 @@ static int read_file(struct source *s, const char *path, struct dink_err *err)
 static int read_source(struct round *r, struct dink_err *err)
 {
 	_cleanup_(dink_cut_freep) struct dink_cut *cut =
-		dink_cut_new(&r->info->diff_ids, send_piece, r);
+		dink_cut_new(&r->info->diff_ids, send_piece, send_stub, r);
 	struct source s = {r, cut};
 	int ret;
 

@@ -185,9 +185,13 @@ relay() {
 	echo $! >podman/pid
 	wait_socket podman/s
 	p=unix://$PWD/podman/s
-	run -0 "$dink" image copy "$a:app:1" "$p"
+	run -0 "$dink" image copy "$a:base:1" "$p"
+	run -0 --separate-stderr "$dink" image copy "$a:app:1" "$p" --json
+	# of a layer that it has Podman gets the name only
+	[ "$(jq -r '.targets[0] | "\(.result) \(.layers_sent) \(.layers_had)"' <<<"$output")" = "copied 1 1" ]
+	[ "$(jq .targets[0].sent_bytes <<<"$output")" -le "$(($(stat -c %s top.bin.tar) * 105 / 100))" ]
 	run -0 --separate-stderr "$dink" image ls "$p" --json
-	[ "$(jq -r '.[0].id' <<<"$output")" = "$(id_of "$a" app:1)" ]
+	[ "$(jq -r '.[] | select(.names[0] == "localhost/app:1").id' <<<"$output")" = "$(id_of "$a" app:1)" ]
 	run -0 "$dink" image copy "$p:app:1" "$b"
 	[ "$(id_of "$b" app:1)" = "$(id_of "$a" app:1)" ]
 	run -0 docker -H "$b" images --format '{{.Repository}}:{{.Tag}}'

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { LAYERS = 3 };
 
 struct seen {
-	struct dink_str all, by_layer[LAYERS + 1];
+	struct dink_str all, by_layer[LAYERS + 1], stubs;
 };
 
 static int take(void *ctx, int layer, const void *bytes, size_t n, struct dink_err *err)
@@ -25,10 +25,21 @@ static int take(void *ctx, int layer, const void *bytes, size_t n, struct dink_e
 	return 0;
 }
 
+static int take_stub(void *ctx, int layer, const void *bytes, size_t n, struct dink_err *err)
+{
+	struct seen *s = ctx;
+
+	(void)err;
+	if (layer < 0 || layer >= LAYERS || n == 0)
+		abort();
+	dink_str_addn(&s->stubs, bytes, n);
+	return 0;
+}
+
 static int run(const struct dink_strv *ids, const uint8_t *data, size_t size, size_t step,
 	       struct seen *s)
 {
-	_cleanup_(dink_cut_freep) struct dink_cut *c = dink_cut_new(ids, take, s);
+	_cleanup_(dink_cut_freep) struct dink_cut *c = dink_cut_new(ids, take, take_stub, s);
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	int r = 0;
 
@@ -58,7 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	int whole = run(&ids, data, size, size, &a);
 	int parts = run(&ids, data, size, 1 + data[0], &b);
-	if (whole != parts || a.all.len != b.all.len)
+	if (whole != parts || a.all.len != b.all.len || a.stubs.len != b.stubs.len ||
+	    (a.stubs.len && memcmp(a.stubs.s, b.stubs.s, a.stubs.len) != 0))
 		abort();
 	for (int i = 0; i <= LAYERS; i++) {
 		if (a.by_layer[i].len != b.by_layer[i].len)
@@ -70,6 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		dink_str_clear(&b.by_layer[i]);
 	}
 	dink_str_clear(&a.all);
+	dink_str_clear(&a.stubs);
+	dink_str_clear(&b.stubs);
 	dink_str_clear(&b.all);
 	return 0;
 }
