@@ -72,6 +72,7 @@ images_plain() {
 images_times() {
 	local verdict=ok ratio
 	ratio=$(awk -v o="$ours" -v p="$peer" 'BEGIN { printf "%.2f", p / o }')
+	# shellcheck disable=SC2034 # storage.sh exits with it
 	awk -v r="$ratio" -v b="$2" 'BEGIN { exit !(r >= b) }' || { verdict=MISSED; bench_missed=1; }
 	printf '%-58s | %12s | %-12s | %s\n' "$1" "$ours s" "" ""
 	printf '%-58s | %12s | %-12s | %s\n' "  as a user would: $peer s; times quicker" "${ratio}x" ">= ${2}x" "$verdict"

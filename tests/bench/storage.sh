@@ -10,6 +10,7 @@ unset DOCKER_HOST
 
 # Each part adds the names of functions that undo what it made; the last one made goes first.
 storage_undo=()
+# shellcheck disable=SC2317 # called by the trap
 end() {
 	local i
 	for ((i = ${#storage_undo[@]} - 1; i >= 0; i--)); do "${storage_undo[i]}"; done
