@@ -26,8 +26,10 @@ struct pair {
 
 static void end_digest(struct dink_hash *h, char ret[72])
 {
-	memcpy(ret, "sha256:", 7);
-	dink_hash_end(h, ret + 7);
+	char hex[65];
+
+	dink_hash_end(h, hex);
+	snprintf(ret, 72, "sha256:%s", hex);
 }
 
 void dink_chain_ids(const struct dink_strv *diff_ids, struct dink_strv *ret)

@@ -62,19 +62,21 @@ static int take_load_answer(void *ctx, const char *bytes, size_t n, struct dink_
 	return 0;
 }
 
-static int run_load(struct dink_engine *e, struct dink_http *h, struct dink_err *err)
+/* @what: where the bytes come from */
+static int run_load(struct dink_engine *e, const struct dink_http *what, struct dink_err *err)
 {
 	struct load l = {.tok = json_tokener_new_ex(16)};
+	struct dink_http h = *what;
 	int r;
 
 	if (!l.tok)
 		abort();
-	h->method = "POST";
-	h->path = "/images/load?quiet=1";
-	h->content_type = "application/x-tar";
-	h->sink = take_load_answer;
-	h->ctx = &l;
-	r = dink_http_run(e, h, err);
+	h.method = "POST";
+	h.path = "/images/load?quiet=1";
+	h.content_type = "application/x-tar";
+	h.sink = take_load_answer;
+	h.ctx = &l;
+	r = dink_http_run(e, &h, err);
 	json_tokener_free(l.tok);
 	if (r >= 0 && l.error)
 		r = dink_err_set(err, DINK_E_CHILD, 0, "the engine refused the image: %s", l.error);
