@@ -2,6 +2,8 @@
 /* See cut.h. Knows of tar what Go's writer makes of it: ustar, pax, GNU's long names. */
 #include "images/cut.h"
 
+#include "images/cut_check.h"
+
 enum { BLOCK = 512, HEX = 64 };
 
 struct named {
@@ -22,16 +24,20 @@ struct dink_cut {
 
 	enum state state;
 	char header[BLOCK];
-	size_t have;	       /* of header */
-	struct dink_str held;  /* headers in front of the member that they tell of */
-	struct dink_str text;  /* the extra header or "json" at hand, while it comes in */
-	char kind;	       /* of the extra header: x L K */
-	uint64_t left;	       /* of the member, with its padding */
-	uint64_t text_left;    /* of it, what belongs to text */
-	int layer;	       /* whose bytes the member is */
+	size_t have;	      /* of header */
+	struct dink_str held; /* headers in front of the member that they tell of */
+	struct dink_str text; /* the extra header or "json" at hand, while it comes in */
+	char kind;	      /* of the extra header: x L K */
+	uint64_t left;	      /* of the member, with its padding */
+	uint64_t text_left;   /* of it, what belongs to text */
+	int layer;	      /* whose bytes the member is */
+	bool strict, has_manifest;
+	char *allowed;	       /* with strict: the one name */
+	char *checked;	       /* the file at hand that is looked at as a whole */
 	char json_of[HEX + 1]; /* the folder whose "json" is coming in; "" = none */
 	/* from extra headers, for the next member */
 	char *long_name;
+	bool long_link;
 	int64_t long_size;  /* -1 = none */
 	bool has_long_size; /* of the member at hand */
 };
@@ -63,7 +69,16 @@ void dink_cut_free(struct dink_cut *c)
 	dink_str_clear(&c->held);
 	dink_str_clear(&c->text);
 	free(c->long_name);
+	free(c->allowed);
+	free(c->checked);
 	free(c);
+}
+
+void dink_cut_strict(struct dink_cut *c, const char *name)
+{
+	c->strict = true;
+	free(c->allowed);
+	c->allowed = name ? xstrdup(name) : NULL;
 }
 
 /* --- which layer a member is ---------------------------------------------------------------- */
@@ -153,6 +168,10 @@ static int64_t header_number(const char *s, size_t n)
 	}
 	while (i < n && s[i] == ' ')
 		i++;
+	/* Go skips NULs in front of the digits as well: none of that, or we would see another size */
+	for (size_t k = i; i < n && s[i] == '\0' && k < n; k++)
+		if (s[k] != '\0' && s[k] != ' ')
+			return -1;
 	for (; i < n && s[i] >= '0' && s[i] <= '7'; i++) {
 		if (v >> 57)
 			return -1;
@@ -209,6 +228,12 @@ static size_t take_record(struct dink_cut *c, const char *s, size_t n)
 		return 0;
 	value++;
 	_cleanup_free_ char *text = xstrndup(value, (size_t)(s + len - 1 - value));
+	/* an empty value takes an earlier one back, and a sparse file has another name */
+	if (!text[0] || strlen(text) != (size_t)(s + len - 1 - value) ||
+	    strncmp(s + i + 1, "GNU.sparse", 10) == 0)
+		return c->strict ? 0 : len;
+	if (strncmp(s + i + 1, "linkpath=", 9) == 0)
+		c->long_link = true;
 	if (strncmp(s + i + 1, "path=", 5) == 0) {
 		free(c->long_name);
 		c->long_name = TAKE_PTR(text);
@@ -226,6 +251,8 @@ static int end_extra(struct dink_cut *c, struct dink_err *err)
 {
 	const char *s = c->text.s ? c->text.s : "";
 
+	if (c->kind == 'K')
+		c->long_link = true;
 	if (c->kind == 'L') {
 		free(c->long_name);
 		c->long_name = xstrndup(s, c->text.len);
@@ -262,12 +289,27 @@ static void begin_file(struct dink_cut *c, const char *name, int64_t size)
 		memcpy(c->json_of, name, HEX);
 		c->text_left = (uint64_t)size;
 	}
+	if (c->strict && dink_cut_is_checked(name)) {
+		/* one that is too long is looked at in part, and so no JSON */
+		c->checked = xstrdup(name);
+		c->text_left = size < DINK_CUT_JSON_MAX ? (uint64_t)size : DINK_CUT_JSON_MAX;
+	}
 }
 
-static int end_data(struct dink_cut *c)
+static int end_data(struct dink_cut *c, struct dink_err *err)
 {
+	_cleanup_free_ char *checked = TAKE_PTR(c->checked);
+	int r;
+
 	if (c->json_of[0])
 		learn_folder(c);
+	if (checked) {
+		c->has_manifest = c->has_manifest || STREQ(checked, "manifest.json");
+		r = dink_cut_check_text(checked, c->text.s ? c->text.s : "", c->text.len,
+					c->allowed, err);
+		if (r < 0)
+			return r;
+	}
 	dink_str_clear(&c->text);
 	c->json_of[0] = '\0';
 	c->state = AT_HEADER;
@@ -322,9 +364,13 @@ static int begin_member(struct dink_cut *c, struct dink_err *err)
 		return broken(err, "too many members");
 	if (type == 'x' || type == 'L' || type == 'K')
 		return begin_extra(c, size, err);
-	if (type == 'S')
-		return broken(err, "a sparse member, which no engine writes");
+	if (type == 'S' || (type == 'g' && c->strict))
+		return broken(err, "a kind of member that no engine writes");
 	name = member_name(c, h);
+	r = c->strict ? dink_cut_check_member(name, type, h, c->long_link, err) : 0;
+	if (r < 0)
+		return r;
+	c->long_link = false;
 	c->has_long_size = c->long_size >= 0;
 	if (c->has_long_size)
 		size = c->long_size;
@@ -338,7 +384,7 @@ static int begin_member(struct dink_cut *c, struct dink_err *err)
 	c->state = IN_DATA;
 	c->left = ((uint64_t)size + BLOCK - 1) / BLOCK * BLOCK;
 	r = emit_header(c, err);
-	return r < 0 || c->left ? r : end_data(c);
+	return r < 0 || c->left ? r : end_data(c, err);
 }
 
 /* The part of a member's data that is at hand. */
@@ -355,7 +401,7 @@ static int take_data(struct dink_cut *c, const char *s, size_t n, struct dink_er
 		return c->left ? 0 : end_extra(c, err);
 	}
 	int r = c->fn(c->ctx, c->layer, s, n, err);
-	return r < 0 || c->left ? r : end_data(c);
+	return r < 0 || c->left ? r : end_data(c, err);
 }
 
 int dink_cut_feed(struct dink_cut *c, const void *bytes, size_t n, struct dink_err *err)
@@ -390,5 +436,8 @@ int dink_cut_end(struct dink_cut *c, struct dink_err *err)
 {
 	if (c->state != AT_END)
 		return broken(err, "it was cut off");
+	/* without one an engine would go by an older kind of list */
+	if (c->strict && !c->has_manifest)
+		return broken(err, "it has no manifest.json");
 	return 0;
 }

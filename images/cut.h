@@ -52,6 +52,11 @@ DEFINE_CLEANUP_PTR(struct dink_cut, dink_cut_free);
 
 /* dink_cut_name() - the member of that name is this layer (from a manifest read before) */
 void dink_cut_name(struct dink_cut *c, const char *name, int layer);
+/*
+ * dink_cut_strict() - the archive is not trusted: it must be of one image that has this name or
+ * none (NULL: none), made as engines make it; all else ends the feeding (cut_check.c)
+ */
+void dink_cut_strict(struct dink_cut *c, const char *name);
 /* dink_cut_feed() - the next bytes; fn is called for all of them, though for some only later */
 int dink_cut_feed(struct dink_cut *c, const void *bytes, size_t n,
 		  struct dink_err *err) _must_check_;

@@ -316,6 +316,8 @@ static int read_source(struct round *r, struct dink_err *err)
 	struct source s = {r, cut};
 	int ret;
 
+	if (r->c->from)
+		dink_cut_strict(cut, is_name(r->c->export) ? r->c->export : NULL);
 	for (size_t i = 0; i < r->c->members.n; i++)
 		dink_cut_name(cut, r->c->members.v[i], (int)i);
 	ret = r->c->from ? dink_engine_save(r->c->from, r->c->export, take_source, &s, err)

@@ -43,6 +43,8 @@ static int run(const struct dink_strv *ids, const uint8_t *data, size_t size, si
 	_cleanup_(dink_err_clear) struct dink_err err = {};
 	int r = 0;
 
+	if (data[0] & 1) /* of a header's first letter: both ways are met */
+		dink_cut_strict(c, "app:1");
 	for (size_t at = 0; r == 0 && at < size; at += step)
 		r = dink_cut_feed(c, data + at, size - at < step ? size - at : step, &err);
 	if (r == 0 && dink_cut_end(c, &err) == 0) {

@@ -352,6 +352,127 @@ static void test_bounds(void **state)
 	dink_str_clear(&s.stubs);
 }
 
+/* --- archives that are not trusted ---------------------------------------------------------- */
+
+/* Fed as one that must be "app:1"; 0 or an error. */
+static int cut_strict(const struct dink_str *tar)
+{
+	struct seen s = {.stop_at = -2};
+	_cleanup_strv_ struct dink_strv ids = {};
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	struct dink_cut *c;
+	int r;
+
+	add_ids(&ids);
+	c = dink_cut_new(&ids, take, take_stub, &s);
+	dink_cut_strict(c, "app:1");
+	r = dink_cut_feed(c, tar->s, tar->len, &err);
+	if (r == 0)
+		r = dink_cut_end(c, &err);
+	dink_cut_free(c);
+	dink_str_clear(&s.all);
+	dink_str_clear(&s.stubs);
+	return r;
+}
+
+static int with_file(const char *name, char type, const char *text)
+{
+	_cleanup_str_ struct dink_str tar = {};
+	static const char good[] = "[{\"Config\":\"c.json\",\"RepoTags\":[\"app:1\"]}]\n";
+
+	add_member(&tar, "manifest.json", '0', good, strlen(good));
+	add_member(&tar, name, type, text, type == '0' ? strlen(text) : 0);
+	end_archive(&tar);
+	return cut_strict(&tar);
+}
+
+static void test_names_in_the_manifest(void **state)
+{
+	static const char *const good[] = {
+		"[{\"RepoTags\":[\"app:1\"]}]", "[{\"RepoTags\":[\"localhost/app:1\"]}]",
+		"[{\"RepoTags\":null}]",	"[{\"RepoTags\":[],\"Layers\":[\"x\"]}]",
+		"[{\"Config\":\"x\"}]",
+	};
+	static const char *const bad[] = {
+		"",
+		"{}",
+		"[]",
+		"[{},{}]",
+		"[1]",
+		"[{\"RepoTags\":[\"debian:latest\"]}]",
+		"[{\"RepoTags\":[\"app:1\",\"debian:latest\"]}]",
+		"[{\"RepoTags\":[\"xapp:1\"]}]",
+		"[{\"RepoTags\":[1]}]",
+		"[{\"RepoTags\":\"app:1\"}]",
+		"[{\"RepoTags\":[\"app:1\"],\"repotags\":[\"debian:latest\"]}]",
+		"[{\"RepoTag\\u017f\":[\"debian:latest\"]}]",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_int_equal(with_file("manifest.json", '0', good[i]), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_true(with_file("manifest.json", '0', bad[i]) < 0);
+	assert_true(with_file("./manifest.json", '0', bad[5]) < 0);
+	assert_int_equal(with_file("index.json", '0',
+				   "{\"manifests\":[{\"annotations\":{"
+				   "\"io.containerd.image.name\":\"docker.io/library/app:1\"}}]}"),
+			 0);
+	assert_true(with_file("index.json", '0',
+			      "{\"manifests\":[{\"annotations\":{"
+			      "\"io.containerd.image.name\":\"docker.io/library/debian:1\"}}]}") <
+		    0);
+	assert_true(with_file("index.json", '0', "{\"Manifests\":[]}") < 0);
+}
+
+static void test_members_of_untrusted(void **state)
+{
+	static const char *const names[] = {
+		"../x",	      "/x",   "a/../manifest.json", "a//b", "a/./b", ".", "a/",
+		"BZh91AY&SY", "BZh9", "a\xc3\xa4",	    "a b",  "a\nb"};
+	_cleanup_str_ struct dink_str tar = {};
+
+	(void)state;
+	assert_int_equal(with_file("a/b", '0', "x"), 0);
+	assert_int_equal(with_file("a/b/", '5', ""), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		assert_true(with_file(names[i], '0', "x") < 0);
+	for (const char *type = "123467gSV"; *type; type++)
+		assert_true(with_file("a", *type, "") < 0);
+	/* no manifest at all: an engine would go by the list "repositories" */
+	add_member(&tar, "repositories", '0', "{}", 2);
+	end_archive(&tar);
+	assert_true(cut_strict(&tar) < 0);
+}
+
+/* A size that Go's reader takes for another one would hide a manifest from us. */
+static void test_sizes_that_readers_differ_on(void **state)
+{
+	static const char sizes[][13] = {"\0\0\0\0\0\0\0\0"
+					 "0100",
+					 " \0"
+					 "0000000100",
+					 "x0000000100", "-0000000100"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		_cleanup_str_ struct dink_str tar = {};
+		struct seen s = {.stop_at = -2};
+		unsigned int sum = 0;
+
+		add_member(&tar, "x", '0', "", 0);
+		memcpy(tar.s + 124, sizes[i], 12);
+		memset(tar.s + 148, ' ', 8);
+		for (int k = 0; k < 512; k++)
+			sum += (unsigned char)tar.s[k];
+		snprintf(tar.s + 148, 8, "%06o", sum);
+		end_archive(&tar);
+		assert_true(cut(&tar, 512, &s) < 0);
+		dink_str_clear(&s.all);
+		dink_str_clear(&s.stubs);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,6 +483,9 @@ int main(void)
 		cmocka_unit_test(test_long_name_and_size),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_names_in_the_manifest),
+		cmocka_unit_test(test_members_of_untrusted),
+		cmocka_unit_test(test_sizes_that_readers_differ_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
