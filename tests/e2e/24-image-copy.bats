@@ -44,6 +44,15 @@ wait_socket() {
 	return 1
 }
 
+wait_for_file() {
+	local i
+	for ((i = 0; i < 400; i++)); do
+		[ ! -e "$1" ] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+
 end_pid() {
 	local p
 	[ -s "$1" ] || return 0
@@ -104,7 +113,7 @@ relay() {
 	local dir=$BATS_TEST_TMPDIR
 	"$BATS_TEST_DIRNAME/tools/relay.py" "$dir/s" "$PWD/b/s" "$dir/count" "$@" 3>&- &
 	echo $! >"$dir/relay.pid"
-	while [ ! -S "$dir/s" ]; do sleep 0.05; done
+	wait_for_file "$dir/s"
 	relay=unix://$dir/s
 }
 
@@ -162,7 +171,10 @@ relay() {
 @test "an interrupted copy leaves no half image" {
 	relay 4000000
 	"$dink" image copy "$a:app:1" "$relay" 3>&- 2>"$BATS_TEST_TMPDIR/err" &
-	until [ "$(cat "$BATS_TEST_TMPDIR/count" 2>/dev/null || echo 0)" -gt 3000000 ]; do sleep 0.05; done
+	for ((i = 0; i < 400; i++)); do
+		[ "$(cat "$BATS_TEST_TMPDIR/count" 2>/dev/null || echo 0)" -le 3000000 ] || break
+		sleep 0.05
+	done
 	kill -INT $!
 	rc=0
 	wait $! || rc=$?
@@ -175,6 +187,25 @@ relay() {
 	[ -z "$(ls -A b/data/image/overlay2/layerdb/sha256 2>/dev/null)" ]
 	run -0 "$dink" image copy "$a:app:1" "$b"
 	[ "$(id_of "$b" app:1)" = "$(id_of "$a" app:1)" ]
+}
+
+@test "a daemon that sends other names than the one asked for changes nothing" {
+	run -0 "$dink" image copy -q "$a:base:1" "$b"
+	mkdir "$BATS_TEST_TMPDIR/x"
+	tar -C "$BATS_TEST_TMPDIR/x" -xf app_1.tar
+	jq '.[0].RepoTags = ["base:1"]' "$BATS_TEST_TMPDIR/x/manifest.json" >"$BATS_TEST_TMPDIR/m"
+	mv "$BATS_TEST_TMPDIR/m" "$BATS_TEST_TMPDIR/x/manifest.json"
+	tar -C "$BATS_TEST_TMPDIR/x" -cf "$BATS_TEST_TMPDIR/lie.tar" .
+	"$BATS_TEST_DIRNAME/tools/liar.py" "$BATS_TEST_TMPDIR/s" "$BATS_TEST_TMPDIR/lie.tar" 3>&- &
+	echo $! >"$BATS_TEST_TMPDIR/relay.pid"
+	wait_for_file "$BATS_TEST_TMPDIR/s"
+	run -5 --separate-stderr "$dink" image copy "unix://$BATS_TEST_TMPDIR/s:app:1" "$b"
+	[[ $stderr == *"it would be called what was not asked for: base:1"* ]]
+	# asked for by that name it is what it says
+	[ "$(id_of "$b" base:1)" = "$(id_of "$a" base:1)" ]
+	[ "$(docker -H "$b" images -aq | wc -l)" = 1 ]
+	run -0 "$dink" image copy "unix://$BATS_TEST_TMPDIR/s:base:1" "$b"
+	[ "$(id_of "$b" base:1)" = "$(id_of "$a" app:1)" ]
 }
 
 @test "Docker to Podman and back" {
@@ -231,7 +262,10 @@ relay() {
 	END
 	docker-registry serve registry/config.yml >registry/log 2>&1 3>&- &
 	echo $! >registry/pid
-	while ! curl -s "http://127.0.0.1:$port/" >/dev/null; do sleep 0.05; done
+	for ((i = 0; i < 400; i++)); do
+		! curl -s "http://127.0.0.1:$port/" >/dev/null || break
+		sleep 0.05
+	done
 	printf '{"auths": {"127.0.0.1:%s": {"auth": "%s"}}}' "$port" \
 		"$(printf me:secret-word | base64)" >registry/auth.json
 	at=docker://127.0.0.1:$port/app:1
