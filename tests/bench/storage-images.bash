@@ -2,10 +2,12 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # wall, ours and peer are set by lib.bash
 # Images between levels. The image is docker-host, 320 MB of real files, with a layer of 180 MB of
-# noise on it and one of 4 MB: 500 MB. DAEMONS says how many plain dockerds get it at once (16).
+# noise on it and one of 4 MB: 500 MB. DAEMONS says how many plain dockerds get it at once (16), ROWS
+# which rows are wanted (plain base_there many vm).
 
 bench_image=dink-bench:1
 bench_base=dink-bench-base:1
+images_rows=${ROWS:-plain base_there many vm}
 
 images_scenario() {
 	cat >"$bench_dir/images.yaml" <<-END
@@ -18,6 +20,8 @@ images_scenario() {
 		  two: {size: 10GiB, filesystem: btrfs}
 		layers:
 		  plain: {image: docker-host, daemon: docker, disks: {one: /var/lib/docker}}
+	END
+	[[ " $images_rows " != *" vm "* ]] || cat >>"$bench_dir/images.yaml" <<-END
 		  vm: {image: docker-host, runtime: kata, kernel: guest, cpus: 2, memory: 2GiB,
 		       daemon: docker, disks: {two: /var/lib/docker}}
 	END
@@ -159,9 +163,7 @@ images_many() {
 }
 
 storage_images() {
+	local r
 	images_up
-	images_plain
-	images_base_there
-	images_many
-	images_vm
+	for r in $images_rows; do "images_$r"; done
 }
