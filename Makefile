@@ -6,7 +6,8 @@
 # make check      all tests, installing what they need; DINK_MUST_WORK=1 makes skips failures
 # make check-fast unit tests, goldens and fuzz corpora: no root, no engines, under a minute
 # make conformance   the same engine commands with runc and with dink-vm, compared; needs root, takes
-#                 about 20 minutes; CONFORMANCE="docker WORDS" picks, LONG=1 adds the long ones
+#                 about 20 minutes; CONFORMANCE="docker WORDS" picks, LONG=1 adds the long ones;
+#                 CONFORMANCE=volume is file-system exercisers on a volume of a container
 # make bench      benchmarks; BENCH=name picks one
 # make lint       format, include rule, clang-tidy, cppcheck, shellcheck, both compilers
 # make fmt        rewrite the C sources in the project's format
@@ -28,7 +29,7 @@ WARN    := -Wall -Wextra -Wformat=2 -Wshadow -Wstrict-prototypes -Wmissing-proto
            -Wimplicit-fallthrough
 HARDEN  := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong
 SANFLAGS := $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined \
-           -fno-omit-frame-pointer)
+           -fno-omit-frame-pointer) $(if $(FUZZING),-fsanitize=fuzzer-no-link)
 VERSION := 0.1
 CFLAGS  ?= -O2 -g
 override CFLAGS += -std=gnu17 $(WARN) $(HARDEN) $(SANFLAGS) -fPIE -D_GNU_SOURCE \
@@ -89,11 +90,14 @@ $(O)/unit/%: $(O)/obj/tests/unit/%.o $(O)/libdink.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -pie -o $@ $^ -lcmocka $(LIBS)
 
-# with clang the target is a libFuzzer program, with gcc it replays the files it is given
+# With FUZZING=1 and clang a libFuzzer program (tests/fuzz/run), else it replays the files it is given.
+# The monitor's has no host to change and its own clock.
+$(O)/fuzz/fuzz_monitor: WRAP := -Wl,--wrap=dink_now_ms,--wrap=poll,--wrap=usleep \
+  -Wl,--wrap=mon_enter_root,--wrap=dink_links_count,--wrap=dink_links_scan,--wrap=dink_tap_join
 $(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(if $(FUZZING),,tests/fuzz/replay.c) $(O)/libdink.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) -pie -o $@ $(filter-out %.a,$^) \
-	  $(O)/libdink.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(if $(FUZZING),-fsanitize=fuzzer) -pie $(WRAP) -o $@ \
+	  $(filter-out %.a,$^) $(O)/libdink.a $(LIBS)
 
 unit: $(UNIT)
 fuzz: $(FUZZ)

@@ -38,6 +38,12 @@ static int renew(const char *path, const char *name, const char *type, struct di
 				     : 0;
 }
 
+static int open_source(const char *path, int *ret, struct dink_err *err)
+{
+	*ret = open(path, O_RDONLY | O_CLOEXEC);
+	return *ret < 0 ? dink_err_set(err, DINK_E_HOST, errno, "open %s", path) : 0;
+}
+
 static int check_source(int fd, const char *path, struct dink_err *err)
 {
 	struct stat st;
@@ -47,13 +53,13 @@ static int check_source(int fd, const char *path, struct dink_err *err)
 	return S_ISREG(st.st_mode) ? 0 : dink_err_set(err, DINK_E_USAGE, 0, "%s is no file", path);
 }
 
-int dink_disk_clone(const char *from, const char *to, bool force,
-		    const struct dink_progress *progress, struct dink_err *err)
+int dink_disk_clone(const char *from, const char *to, const struct dink_disk_clone_how *how,
+		    struct dink_err *err)
 {
 	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
 	_cleanup_(dink_whole_clear) struct dink_whole w = {};
 	_cleanup_close_ int in = -1;
-	int r = dink_disk_lease(from, false, &in, err);
+	int r = how->at_rest ? open_source(from, &in, err) : dink_disk_lease(from, false, &in, err);
 
 	if (r == 0)
 		r = check_source(in, from, err);
@@ -65,10 +71,10 @@ int dink_disk_clone(const char *from, const char *to, bool force,
 		dink_err_set(err, DINK_E_USAGE, 0, "%s holds nothing that libblkid knows", from);
 		return dink_err_hint(err, "cp --sparse=always copies any file");
 	}
-	r = dink_whole_begin(&w, to, force, err);
+	r = dink_whole_begin(&w, to, how->force, err);
 	if (r < 0)
 		return r;
-	r = dink_clone_fd(in, w.fd, from, progress, err);
+	r = dink_clone_fd(in, w.fd, from, how->progress, err);
 	if (r == 0)
 		r = renew(w.partial, from, p.type, err);
 	r = dink_whole_end(&w, r, err);
@@ -105,6 +111,17 @@ int dink_disk_check(const char *path, struct dink_err *err)
 	return -EUCLEAN;
 }
 
+static int drop_snapshots(const char *path, bool force, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *all = dink_disk_snapshots(path);
+	size_t n = json_object_array_length(all);
+
+	if (n == 0 || force)
+		return dink_disk_snapshots_remove(path, err);
+	dink_err_set(err, DINK_E_BUSY, 0, "%s has snapshots (%zu)", path, n);
+	return dink_err_hint(err, "--force removes them with it");
+}
+
 int dink_disk_remove(const char *path, bool force, struct dink_err *err)
 {
 	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
@@ -121,5 +138,8 @@ int dink_disk_remove(const char *path, bool force, struct dink_err *err)
 		dink_err_set(err, DINK_E_BUSY, 0, "%s holds no filesystem", path);
 		return dink_err_hint(err, "--force removes it all the same");
 	}
+	r = drop_snapshots(path, force, err);
+	if (r < 0)
+		return r;
 	return unlink(path) < 0 ? dink_err_set(err, DINK_E_HOST, errno, "remove %s", path) : 0;
 }

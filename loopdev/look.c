@@ -22,6 +22,7 @@ enum {
 	EVENT_PROGRESS = 0x0008,
 	DRIVE_READONLY = 0,
 	DRIVE_FORMAT = 1,
+	DRIVE_DISCARD = 10,
 	RESIZE_SIZE = 0,
 };
 
@@ -44,6 +45,11 @@ enum {
 	X(copy_out, int, (guestfs_h *, const char *, const char *))                                \
 	X(copy_in, int, (guestfs_h *, const char *, const char *))                                 \
 	X(btrfs_filesystem_resize, int, (guestfs_h *, const char *, ...))                          \
+	X(fstrim, int, (guestfs_h *, const char *, ...))                                           \
+	X(is_file, int, (guestfs_h *, const char *))                                               \
+	X(is_dir, int, (guestfs_h *, const char *))                                                \
+	X(filesize, int64_t, (guestfs_h *, const char *))                                          \
+	X(read_file, char *, (guestfs_h *, const char *, size_t *))                                \
 	X(shutdown, int, (guestfs_h *))
 
 struct calls {
@@ -167,7 +173,8 @@ static int launch(struct dink_look *i, const struct dink_look_how *how, const ch
 	/* raw, always: a guest could write another format's header to its disk */
 	if (!real || i->call.set_cachedir(i->g, dir) < 0 || i->call.set_tmpdir(i->g, dir) < 0 ||
 	    i->call.add_drive_opts(i->g, real, DRIVE_READONLY, how->writable ? 0 : 1, DRIVE_FORMAT,
-				   "raw", -1) < 0)
+				   "raw", DRIVE_DISCARD, how->discards ? "enable" : "disable",
+				   -1) < 0)
 		return fail(i, "preparing a look", err);
 	dink_progress(i->progress, "starting a VM to read the disk in", 0, 0);
 	if (i->call.launch(i->g) < 0) {
@@ -246,6 +253,36 @@ int dink_look_resize_btrfs(struct dink_look *i, uint64_t bytes, struct dink_err 
 	return i->call.btrfs_filesystem_resize(i->g, "/", RESIZE_SIZE, (int64_t)bytes, -1) < 0
 		       ? fail(i, "resizing the btrfs", err)
 		       : 0;
+}
+
+int dink_look_trim(struct dink_look *i, struct dink_err *err)
+{
+	return i->call.fstrim(i->g, "/", -1) < 0 ? fail(i, "trimming what is", err) : 0;
+}
+
+int dink_look_read(struct dink_look *i, const char *path, size_t max_bytes, char **ret,
+		   size_t *ret_len, struct dink_err *err)
+{
+	int there = i->call.is_file(i->g, path);
+	int64_t size = there > 0 ? i->call.filesize(i->g, path) : 0;
+
+	*ret = NULL;
+	*ret_len = 0;
+	if (there < 0 || size < 0)
+		return fail(i, "reading a file", err);
+	if (there == 0)
+		return 0;
+	if ((uint64_t)size > max_bytes)
+		return dink_err_set(err, DINK_E_HOST, EFBIG, "%s in %s", path, i->image);
+	*ret = i->call.read_file(i->g, path, ret_len);
+	return *ret ? 0 : fail(i, "reading a file", err);
+}
+
+int dink_look_has_folder(struct dink_look *i, const char *path, struct dink_err *err)
+{
+	int there = i->call.is_dir(i->g, path);
+
+	return there < 0 ? fail(i, "looking for a folder", err) : there;
 }
 
 int dink_look_end(struct dink_look *i, struct dink_err *err)

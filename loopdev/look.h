@@ -20,7 +20,8 @@ struct dink_look_how {
 	const char *release;
 	const char *key; /* names this kernel's folder in the cache */
 	bool writable;
-	bool leased;			      /* the caller holds the image's lease */
+	bool discards; /* blocks that the filesystem gives up are given back to the host */
+	bool leased;   /* the caller holds the image's lease */
 	const struct dink_progress *progress; /* may be NULL */
 };
 
@@ -47,6 +48,17 @@ int dink_look_copy_in(struct dink_look *i, const char *file, const char *dir,
 		      struct dink_err *err) _must_check_;
 /* dink_look_resize_btrfs() - the filesystem to so many bytes; the file is as long already */
 int dink_look_resize_btrfs(struct dink_look *i, uint64_t bytes, struct dink_err *err) _must_check_;
+/* dink_look_trim() - gives up all blocks that the filesystem does not use */
+int dink_look_trim(struct dink_look *i, struct dink_err *err) _must_check_;
+/*
+ * dink_look_read() - a small file, NUL-terminated
+ * @max_bytes: refused with EFBIG beyond
+ * Returns 0 with *ret NULL if there is no such file.
+ */
+int dink_look_read(struct dink_look *i, const char *path, size_t max_bytes, char **ret,
+		   size_t *ret_len, struct dink_err *err) _must_check_;
+/* dink_look_has_folder() - 1 or 0 */
+int dink_look_has_folder(struct dink_look *i, const char *path, struct dink_err *err) _must_check_;
 /* dink_look_end() - writes out what was changed; an error here means that it may be lost */
 int dink_look_end(struct dink_look *i, struct dink_err *err) _must_check_;
 void dink_look_free(struct dink_look *i);

@@ -25,6 +25,8 @@ int dink_disk_probe(const char *path, struct dink_disk_probe *ret,
 		    struct dink_err *err) _must_check_;
 void dink_disk_probe_clear(struct dink_disk_probe *p);
 
+struct dink_look_how;
+
 struct dink_disk_make {
 	uint64_t size_bytes;
 	const char *filesystem;	 /* "btrfs", "ext4" */
@@ -42,13 +44,18 @@ struct dink_disk_make {
 int dink_disk_create(const char *path, const struct dink_disk_make *make,
 		     struct dink_err *err) _must_check_;
 
+struct dink_disk_clone_how {
+	bool force;   /* replace what is there, unless it is in use */
+	bool at_rest; /* it has a writer, and the caller has seen to it that it writes nothing */
+	const struct dink_progress *progress; /* may be NULL */
+};
 /*
  * dink_disk_clone() - the image from as a new image to: shared blocks where the file system has
  * them, else a copy of what is data. A btrfs or ext4 gets a UUID of its own, so that both can be
  * mounted at once. DINK_E_BUSY if from has a writer, or if something is at to (unless force).
  */
-int dink_disk_clone(const char *from, const char *to, bool force,
-		    const struct dink_progress *progress, struct dink_err *err) _must_check_;
+int dink_disk_clone(const char *from, const char *to, const struct dink_disk_clone_how *how,
+		    struct dink_err *err) _must_check_;
 
 /*
  * dink_disk_check() - the filesystem's own checker, which changes nothing
@@ -60,13 +67,46 @@ int dink_disk_check(const char *path, struct dink_err *err) _must_check_;
  * dink_disk_resize() - the file and its btrfs or ext4; smaller only if what is in it fits
  * @how: for a btrfs, which only a kernel can resize: it is done in a VM (loopdev/look.h)
  */
-struct dink_look_how;
 int dink_disk_resize(const char *path, uint64_t bytes, const struct dink_look_how *how,
 		     struct dink_err *err) _must_check_;
 
 /*
+ * Snapshots: whole images beside the image, in the folder PATH.snapshots, with the UUID it has.
+ * dink_disk_snapshot() - DINK_E_BUSY if the image has a writer, or such a snapshot already
+ * dink_disk_rollback() - the image as it was then; whole or not at all. DINK_E_BUSY if it is in use
+ * dink_disk_snapshots() - an array of {name, path, size_bytes, allocated_bytes, made_at (seconds)},
+ *                         oldest first; the caller's
+ */
+int dink_disk_snapshot(const char *path, const char *name, const struct dink_progress *progress,
+		       struct dink_err *err) _must_check_;
+int dink_disk_rollback(const char *path, const char *name, const struct dink_progress *progress,
+		       struct dink_err *err) _must_check_;
+int dink_disk_snapshot_remove(const char *path, const char *name,
+			      struct dink_err *err) _must_check_;
+struct json_object *dink_disk_snapshots(const char *path);
+/* dink_disk_snapshots_remove() - all of them */
+int dink_disk_snapshots_remove(const char *path, struct dink_err *err) _must_check_;
+
+/*
+ * dink_disk_export() - the image to a descriptor, as a tar archive that keeps holes, under zstd
+ * dink_disk_import() - such an archive (or one under gzip, or bare) to an image that keeps its UUID
+ * @force: replace what is at path, unless it is in use
+ */
+int dink_disk_export(const char *path, int out, const struct dink_progress *progress,
+		     struct dink_err *err) _must_check_;
+int dink_disk_import(int in, const char *path, bool force, const struct dink_progress *progress,
+		     struct dink_err *err) _must_check_;
+
+/*
+ * dink_disk_trim() - gives the blocks that its filesystem does not use back to the host
+ * @how: it is done in a VM (loopdev/look.h)
+ */
+int dink_disk_trim(const char *path, const struct dink_look_how *how,
+		   struct dink_err *err) _must_check_;
+
+/*
  * dink_disk_remove() - an image that nothing uses
- * @force: also a file that carries no filesystem
+ * @force: also a file that carries no filesystem, and its snapshots
  */
 int dink_disk_remove(const char *path, bool force, struct dink_err *err) _must_check_;
 
@@ -105,6 +145,8 @@ int dink_loop_id_from_json(struct json_object *o, struct dink_loop_id *ret, stru
 /* dink_disk_mount() - attach and mount; for layers that are no VM */
 int dink_disk_mount(const char *file, const char *target, const char *options, bool read_only,
 		    struct dink_loop_id *ret, struct dink_err *err) _must_check_;
+/* dink_disk_unmount_at() - the same by the folder alone; DINK_E_USAGE if no loop device is there */
+int dink_disk_unmount_at(const char *target, struct dink_err *err) _must_check_;
 /* dink_disk_unmount() - unmount what is mounted at target if it is that loop device, and detach */
 int dink_disk_unmount(const char *target, const struct dink_loop_id *id,
 		      struct dink_err *err) _must_check_;

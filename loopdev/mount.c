@@ -161,3 +161,23 @@ int dink_disk_unmount(const char *target, const struct dink_loop_id *id, struct 
 	}
 	return dink_loop_detach(id, err);
 }
+
+int dink_disk_unmount_at(const char *target, struct dink_err *err)
+{
+	_cleanup_free_ char *real = realpath(target, NULL), *source = NULL;
+	struct dink_loop_id id;
+	int r = real ? mount_source(real, &source, err)
+		     : dink_err_set(err, DINK_E_HOST, errno, "unmount %s", target);
+	unsigned number;
+
+	if (r < 0)
+		return r;
+	if (!source || sscanf(source, "/dev/loop%u", &number) != 1) {
+		dink_err_set(err, DINK_E_USAGE, 0, "no disk image is mounted on %s", target);
+		return dink_err_hint(err, "findmnt %s", target);
+	}
+	r = dink_loop_identify((int)number, &id);
+	if (r < 0)
+		return dink_err_set(err, DINK_E_HOST, -r, "look at %s", source);
+	return dink_disk_unmount(target, &id, err);
+}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Larger and smaller images. The file is never shorter than its filesystem: it grows first and is
+ * Larger and smaller images, and those that give back what they do not use. The file is never shorter than its filesystem: it grows first and is
  * cut off last, so a crash in between costs nothing.
  */
 #include "loopdev/loopdev.h"
@@ -88,4 +88,17 @@ int dink_disk_resize(const char *path, uint64_t bytes, const struct dink_look_ho
 	if (r == 0 && bytes < p.size_bytes)
 		r = set_length(path, bytes, err);
 	return r < 0 ? dink_err_push(err, "resizing %s", path) : 0;
+}
+
+int dink_disk_trim(const char *path, const struct dink_look_how *how, struct dink_err *err)
+{
+	_cleanup_(dink_look_freep) struct dink_look *look = NULL;
+	struct dink_look_how trims = *how;
+	int r;
+
+	trims.writable = trims.discards = true;
+	r = dink_look_open(path, &trims, &look, err);
+	if (r == 0)
+		r = dink_look_trim(look, err);
+	return r < 0 ? r : dink_look_end(look, err);
 }

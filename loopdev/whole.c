@@ -27,8 +27,8 @@ static char *describe_probe(const struct dink_disk_probe *p)
 	return dink_str_take(&s);
 }
 
-/* What stands at path may be replaced? 1 it exists and may, 0 nothing there. */
-static int check_target(const char *path, bool force, struct dink_err *err)
+/* What stands at path may be replaced? 1 it exists and may (leased), 0 nothing there. */
+static int check_target(const char *path, bool force, int *ret_lease, struct dink_err *err)
 {
 	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
 	struct dink_loop_id loop;
@@ -57,6 +57,7 @@ static int check_target(const char *path, bool force, struct dink_err *err)
 		dink_err_set(err, DINK_E_BUSY, 0, "%s holds a %s", path, what);
 		return dink_err_hint(err, "--force overwrites it");
 	}
+	*ret_lease = TAKE_FD(lease);
 	return 1;
 }
 
@@ -123,7 +124,8 @@ int dink_disk_lease(const char *path, bool exclusive, int *ret_fd, struct dink_e
 int dink_whole_begin(struct dink_whole *w, const char *path, bool force, struct dink_err *err)
 {
 	_cleanup_free_ char *partial = xasprintf("%s.partial", path);
-	int exists = check_target(path, force, err);
+	_cleanup_close_ int old = -1;
+	int exists = check_target(path, force, &old, err);
 
 	if (exists < 0)
 		return exists;
@@ -133,6 +135,7 @@ int dink_whole_begin(struct dink_whole *w, const char *path, bool force, struct 
 	w->path = xstrdup(path);
 	w->partial = TAKE_PTR(partial);
 	w->replaces = exists;
+	w->old = TAKE_FD(old);
 	/* no block of a leftover must show through */
 	if (ftruncate(w->fd, 0) < 0)
 		return dink_whole_end(
@@ -160,4 +163,6 @@ void dink_whole_clear(struct dink_whole *w)
 	free(w->partial);
 	if (w->path)
 		close(w->fd);
+	if (w->path && w->old >= 0)
+		close(w->old);
 }

@@ -13,6 +13,7 @@ struct dink_whole {
 	char *path, *partial;
 	int fd;	       /* of the partial file, empty, for writing; valid while path is set */
 	bool replaces; /* there is a file that may be replaced */
+	int old; /* its lease, so that nobody begins to use it meanwhile; valid if it is there */
 };
 
 /*
@@ -21,7 +22,10 @@ struct dink_whole {
  */
 int dink_whole_begin(struct dink_whole *w, const char *path, bool force,
 		     struct dink_err *err) _must_check_;
-/* dink_whole_end() - with the result so far: gives it its name, or removes it; returns the result */
+/*
+ * dink_whole_end() - with the result so far: gives it its name, or removes it; returns the result
+ * What it replaced stays leased until dink_whole_clear().
+ */
 int dink_whole_end(struct dink_whole *w, int r, struct dink_err *err) _must_check_;
 void dink_whole_clear(struct dink_whole *w);
 

@@ -177,6 +177,13 @@ static void parse_number(struct json_object *o, const char *key, const char *nam
 				  dink_starts_with(text, "max") ? -1 : strtoll(text, NULL, 10));
 }
 
+bool agent_was_oom(void)
+{
+	_cleanup_json_ struct json_object *events = parse_table("memory.events");
+
+	return dink_json_int_or(events, "oom_kill", 0) > 0;
+}
+
 /* parse_io() - lines of "8:0 rbytes=1 wbytes=2 ..." */
 static struct json_object *parse_io(void)
 {

@@ -149,6 +149,8 @@ static void report_exit(struct proc *p)
 	dink_json_set_int(o, "status",
 			  WIFSIGNALED(p->status) ? 128 + WTERMSIG(p->status)
 						 : WEXITSTATUS(p->status));
+	if (!p->name[0] && agent_was_oom())
+		dink_json_set_bool(o, "oom", true);
 	dink_chan_event(p->a->chan, o);
 	free_proc(p);
 }

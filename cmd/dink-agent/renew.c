@@ -25,6 +25,8 @@ void agent_hold(struct agent *a, uint32_t id, struct json_object *msg)
 		}
 		a->frozen_here = true;
 	}
+	if (dink_json_bool_or(msg, "sync", false))
+		sync();
 	dink_chan_mute(a->chan);
 	agent_answer(a, id, dink_json_new());
 	dink_chan_hold(a->chan);

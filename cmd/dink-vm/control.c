@@ -4,6 +4,7 @@
 
 #include "provision/base/file.h"
 #include "provision/base/units.h"
+#include "provision/vm/cgroup.h"
 
 #include <signal.h>
 
@@ -207,8 +208,11 @@ int vm_update(const struct vm_globals *g, char **argv, struct dink_err *err)
 			return r;
 	}
 	struct json_object *req = make_request("update");
-	dink_json_set(req, "resources", TAKE_PTR(resources));
-	return dink_vmstate_call(s, req, ANSWER_MS, NULL, err);
+	dink_json_set(req, "resources", json_object_get(resources));
+	r = dink_vmstate_call(s, req, ANSWER_MS, NULL, err);
+	if (r < 0)
+		return r;
+	return dink_cgroup_limit(dink_json_get(s->doc, "cgroup"), resources, true, err);
 }
 
 /* --- events --- */

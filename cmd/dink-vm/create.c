@@ -2,6 +2,8 @@
 /* create and run. */
 #include "cmd/dink-vm/vm.h"
 
+#include "provision/base/file.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -61,6 +63,16 @@ static int wait_monitor(pid_t pid, int *ret_status, struct dink_err *err)
 	return 0;
 }
 
+/* The monitor's own log goes with the container: the time of each stage, and QEMU's words. */
+static void show_log(const struct dink_vmstate *s)
+{
+	_cleanup_free_ char *path = xasprintf("%s/monitor.log", s->dir);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)!dink_fd_copy(fd, STDERR_FILENO, NULL);
+}
+
 static int run_started(const struct vm_globals *g, const char *id, pid_t pid, bool started,
 		       int *ret_status, struct dink_err *err)
 {
@@ -75,6 +87,8 @@ static int run_started(const struct vm_globals *g, const char *id, pid_t pid, bo
 		kill(pid, SIGKILL);
 	_cleanup_(dink_err_clear) struct dink_err later = {};
 	int w = wait_monitor(pid, ret_status, r < 0 ? &later : err);
+	if (g->debug)
+		show_log(s);
 	if (r < 0 || w < 0) {
 		_cleanup_(dink_err_clear) struct dink_err ignored = {};
 		(void)!vm_delete_state(s, &ignored);

@@ -186,8 +186,10 @@ static char *flatten(const struct dink_err *err)
 	return line;
 }
 
-static void log_error(const struct vm_globals *g, const char *msg)
+void vm_log(const struct vm_globals *g, const char *level, const char *msg)
 {
+	if (!g->log || !g->log[0])
+		return;
 	_cleanup_close_ int fd = open(g->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	_cleanup_free_ char *line = NULL;
 	char when[64];
@@ -197,14 +199,14 @@ static void log_error(const struct vm_globals *g, const char *msg)
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 	if (g->log_format && STREQ(g->log_format, "json")) {
 		_cleanup_json_ struct json_object *o = dink_json_new();
-		dink_json_set_str(o, "level", "error");
+		dink_json_set_str(o, "level", level);
 		dink_json_set_str(o, "msg", msg);
 		dink_json_set_str(o, "time", when);
 		line = xasprintf("%s\n", json_object_to_json_string_ext(
 						 o, JSON_C_TO_STRING_PLAIN |
 							    JSON_C_TO_STRING_NOSLASHESCAPE));
 	} else {
-		line = xasprintf("time=\"%s\" level=error msg=\"%s\"\n", when, msg);
+		line = xasprintf("time=\"%s\" level=%s msg=\"%s\"\n", when, level, msg);
 	}
 	if (fd < 0 || dink_fd_write_all(fd, line, strlen(line)) < 0)
 		fprintf(stderr, "dink-vm: cannot write to %s: %s\n", g->log, strerror(errno));
@@ -241,8 +243,9 @@ int main(_unused_ int argc, char **argv)
 		{0, "log", VM_OPT_STRING, &g.log, "append errors to this file too"},
 		{0, "log-format", VM_OPT_STRING, &g.log_format, "text or json"},
 		{0, "systemd-cgroup", VM_OPT_FLAG, &g.systemd_cgroup,
-		 "accepted: the guest has no systemd"},
-		{0, "debug", VM_OPT_FLAG, &g.debug, "words about what is done, on stderr"},
+		 "the cgroup's path is slice:prefix:name; it is made without systemd"},
+		{0, "debug", VM_OPT_FLAG, &g.debug,
+		 "words about what is done, on stderr; of `run` the time of each stage"},
 		{0, "guest", VM_OPT_STRING, &g.guest, "folder with vmlinux and initramfs.cpio"},
 		{0, "memory", VM_OPT_STRING, &g.memory, "VM size where no limit is set (512M)"},
 		{0, "cpus", VM_OPT_STRING, &g.cpus, "virtual CPUs where no limit is set (1)"},
@@ -265,8 +268,7 @@ int main(_unused_ int argc, char **argv)
 	if (!dink_err_is_set(&err))
 		return r < 0 ? 1 : r;
 	_cleanup_free_ char *msg = flatten(&err);
-	if (g.log && g.log[0])
-		log_error(&g, msg);
+	vm_log(&g, "error", msg);
 	fprintf(stderr, "dink-vm: %s\n", msg);
 	return r > 0 ? r : 1;
 }

@@ -233,7 +233,7 @@ static const char features_text[] =
 	"\"rprivate\"],"
 	"\"linux\":{\"namespaces\":[\"cgroup\",\"ipc\",\"mount\",\"network\",\"pid\",\"user\","
 	"\"uts\"],"
-	"\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":false,\"systemdUser\":false},"
+	"\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false},"
 	"\"seccomp\":{\"enabled\":true},\"apparmor\":{\"enabled\":false},"
 	"\"selinux\":{\"enabled\":false}},"
 	"\"annotations\":{\"dink.vm\":\"qemu\"}}";

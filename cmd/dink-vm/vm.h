@@ -51,6 +51,9 @@ int vm_parse_id(const char *command, char **argv, const struct vm_opt *opts, con
 
 typedef int (*vm_command_fn)(const struct vm_globals *g, char **argv, struct dink_err *err);
 
+/* vm_log() - a line in the file of --log, if there is one; main.c */
+void vm_log(const struct vm_globals *g, const char *level, const char *msg);
+
 /* create.c */
 int vm_create(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_run(const struct vm_globals *g, char **argv, struct dink_err *err);

@@ -76,8 +76,9 @@ extern const struct dink_command cmd_up, cmd_down, cmd_status, cmd_exec, cmd_she
 	cmd_kernel_list, cmd_kernel_bundle, cmd_image_build, cmd_image_ls, cmd_image_copy,
 	cmd_image_sync, cmd_image_rm, cmd_image_prune, cmd_disk_create, cmd_disk_show,
 	cmd_disk_list, cmd_disk_clone, cmd_disk_check, cmd_disk_rm, cmd_disk_resize, cmd_disk_ls,
-	cmd_disk_cat, cmd_disk_copy_in, cmd_disk_copy_out, cmd_env, cmd_privileges_explain, cmd_gc,
-	cmd_version, cmd_help, cmd_complete, cmd_forward;
+	cmd_disk_cat, cmd_disk_copy_in, cmd_disk_copy_out, cmd_disk_snapshot, cmd_disk_export,
+	cmd_disk_import, cmd_disk_mount, cmd_disk_unmount, cmd_disk_trim, cmd_disk_docker, cmd_env,
+	cmd_privileges_explain, cmd_gc, cmd_version, cmd_help, cmd_complete, cmd_forward;
 
 /* NULL-terminated, in the order help shows them; hidden ones (no summary) last */
 extern const struct dink_command *const cmd_table[];
@@ -114,6 +115,8 @@ void cmd_print_overview(FILE *out);
 void cmd_print_json(struct json_object *o);
 /* cmd_print_proof() - dink_instance_proof()'s list for people (up.c) */
 void cmd_print_proof(struct json_object *list);
+/* cmd_print_cell() - what a guest wrote, with '?' for its control characters, padded, and a blank */
+void cmd_print_cell(int width, const char *text);
 /* cmd_color() - whether stdout or stderr (fd) is a terminal and NO_COLOR is unset */
 bool cmd_color(int fd);
 

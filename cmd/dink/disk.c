@@ -213,8 +213,10 @@ static int run_disk_clone(struct dink_args *args, struct dink_err *err)
 {
 	const struct force_opts *o = args->opts;
 
+	const struct dink_disk_clone_how how = {.force = o->force, .progress = &args->progress};
+
 	dink_catch_interrupts();
-	int r = dink_disk_clone(args->v[0], args->v[1], o->force, &args->progress, err);
+	int r = dink_disk_clone(args->v[0], args->v[1], &how, err);
 	return r < 0 ? r : show(args->v[1], args->json, err);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dink disk ls, cat, copy-in, copy-out, resize: what is in an image, without mounting it here. */
+/* dink disk ls, cat, docker, copy-in, copy-out, resize, trim: an image without mounting it here. */
 #include "cmd/dink/cmd.h"
 
 #include "kernel-configs/kernel.h"
 #include "loopdev/look.h"
 #include "loopdev/loopdev.h"
+#include "loopdev/store.h"
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
@@ -73,9 +74,107 @@ static int run_disk_resize(struct dink_args *args, struct dink_err *err)
 	return r < 0 ? r : dink_disk_resize(args->v[0], bytes, &how, err);
 }
 
+static int run_disk_trim(struct dink_args *args, struct dink_err *err)
+{
+	_cleanup_(dink_kernel_clear) struct dink_kernel k = {};
+	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe before = {}, after = {};
+	_cleanup_free_ char *was = NULL, *is = NULL;
+	struct dink_look_how how;
+	int r = dink_disk_probe(args->v[0], &before, err);
+
+	if (r == 0)
+		r = get_kernel(args, true, &k, &how, err);
+	if (r == 0)
+		r = dink_disk_trim(args->v[0], &how, err);
+	if (r == 0)
+		r = dink_disk_probe(args->v[0], &after, err);
+	if (r < 0 || args->quiet)
+		return r;
+	was = dink_format_size(before.allocated_bytes);
+	is = dink_format_size(after.allocated_bytes);
+	printf("%s: %s on the host, %s before\n", args->v[0], is, was);
+	return 0;
+}
+
+struct docker_opts {
+	const char *root;
+};
+
+static void print_image(struct json_object *o)
+{
+	cmd_print_cell(32, dink_json_str_or(o, "name", ""));
+	printf("%-12.12s %6lld  ", dink_json_str_or(o, "id", "") + strlen("sha256:"),
+	       (long long)dink_json_int_or(o, "layers", 0));
+	cmd_print_cell(0, dink_json_str_or(o, "created", ""));
+	putchar('\n');
+}
+
+static void print_container(struct json_object *o)
+{
+	cmd_print_cell(32, dink_json_str_or(o, "name", ""));
+	printf("%-12.12s %-8s ", dink_json_str_or(o, "id", ""), dink_json_str_or(o, "state", ""));
+	cmd_print_cell(0, dink_json_str_or(o, "image", ""));
+	putchar('\n');
+}
+
+static void print_volume(struct json_object *o)
+{
+	cmd_print_cell(0, json_object_get_string(o));
+	putchar('\n');
+}
+
+static void print_each(struct json_object *list, void (*print)(struct json_object *o))
+{
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		print(json_object_array_get_idx(list, i));
+}
+
+static void print_store(struct json_object *store)
+{
+	printf("storage driver ");
+	cmd_print_cell(0, dink_json_str_or(store, "driver", ""));
+	printf("\n\n%-32s %-12s %6s  %s\n", "IMAGE", "ID", "LAYERS", "CREATED");
+	print_each(dink_json_get(store, "images"), print_image);
+	printf("\n%-32s %-12s %-8s %s\n", "CONTAINER", "ID", "STATE", "IMAGE");
+	print_each(dink_json_get(store, "containers"), print_container);
+	printf("\nVOLUME\n");
+	print_each(dink_json_get(store, "volumes"), print_volume);
+}
+
+static int run_disk_docker(struct dink_args *args, struct dink_err *err)
+{
+	_cleanup_(dink_look_freep) struct dink_look *in = NULL;
+	_cleanup_json_ struct json_object *store = NULL;
+	const struct docker_opts *o = args->opts;
+	const char *root = o->root ? o->root : "/";
+	int r = check_absolute(root, err);
+
+	if (r == 0)
+		r = open_image(args, false, &in, err);
+	if (r == 0)
+		r = dink_store_read(in, root, &store, err);
+	if (r < 0)
+		return dink_err_push(err, "reading the store in %s", args->v[0]);
+	if (args->json)
+		cmd_print_json(TAKE_PTR(store));
+	else
+		print_store(store);
+	return 0;
+}
+
 struct ls_opts {
 	bool as_list;
 };
+
+/* A pipe gets the names as they are, as from ls(1); a terminal would obey them. */
+static void print_name(const char *name, const char *end)
+{
+	if (isatty(STDOUT_FILENO))
+		cmd_print_cell(0, name);
+	else
+		fputs(name, stdout);
+	fputs(end, stdout);
+}
 
 static int print_names(struct dink_look *in, const char *path, bool json, struct dink_err *err)
 {
@@ -87,7 +186,7 @@ static int print_names(struct dink_look *in, const char *path, bool json, struct
 	if (json)
 		cmd_print_json(dink_json_strv(&names));
 	for (size_t i = 0; !json && i < names.n; i++)
-		printf("%s\n", names.v[i]);
+		print_name(names.v[i], "\n");
 	return 0;
 }
 
@@ -106,8 +205,8 @@ static int run_disk_ls(struct dink_args *args, struct dink_err *err)
 	if (!o->as_list)
 		return print_names(in, path, args->json, err);
 	r = dink_look_listing(in, path, &text, err);
-	if (r == 0)
-		fputs(text, stdout);
+	for (char *line, *rest = text; r == 0 && (line = strsep(&rest, "\n"));)
+		print_name(line, rest ? "\n" : "");
 	return r;
 }
 
@@ -212,4 +311,39 @@ const struct dink_command cmd_disk_resize = {
 	.max_args = 2,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_resize,
+};
+
+const struct dink_command cmd_disk_trim = {
+	.name = "disk trim",
+	.operands = "FILE",
+	.summary = "give the blocks that an image's filesystem does not use back to the host",
+	.examples = "  dink disk trim store.img\n",
+	.min_args = 1,
+	.max_args = 1,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_trim,
+};
+
+static const struct dink_opt docker_opts[] = {
+	{.long_name = "root",
+	 .kind = DINK_OPT_STRING,
+	 .offset = offsetof(struct docker_opts, root),
+	 .metavar = "PATH",
+	 .help = "the daemon's data root in the image (default /)"},
+	{},
+};
+
+const struct dink_command cmd_disk_docker = {
+	.name = "disk docker",
+	.operands = "FILE",
+	.summary = "the images, containers and volumes of the Docker daemon whose store it is",
+	.examples = "  dink disk docker store.img\n"
+		    "  dink disk docker --json store.img | jq '.images[].name'\n",
+	.opts = docker_opts,
+	.opts_size = sizeof(struct docker_opts),
+	.min_args = 1,
+	.max_args = 1,
+	.has_json = true,
+	.complete = DINK_COMPLETE_FILE,
+	.run = run_disk_docker,
 };

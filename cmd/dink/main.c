@@ -19,6 +19,16 @@ bool cmd_color(int fd)
 	return isatty(fd) && !(no && *no);
 }
 
+void cmd_print_cell(int width, const char *text)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+
+	for (char *c = copy; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	printf("%-*s%s", width, copy, width ? " " : "");
+}
+
 void cmd_print_json(struct json_object *o)
 {
 	_cleanup_free_ char *text = dink_json_text(o);

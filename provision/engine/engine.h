@@ -47,6 +47,11 @@ DEFINE_CLEANUP_PTR(struct dink_place, dink_place_free);
 char *dink_place_text(const struct dink_place *place) _must_check_;
 int dink_place_parse(const char *text, struct dink_place **ret, struct dink_err *err) _must_check_;
 
+/*
+ * dink_place_hold() - the programs of a dink-vm stand still, and its disks have all that they wrote,
+ * until *ret_fd is closed (also by our death)
+ */
+int dink_place_hold(const struct dink_place *place, int *ret_fd, struct dink_err *err) _must_check_;
 /* dink_dial() - a stream to the unix socket `path` inside the place; *ret_fd owned by the caller */
 int dink_dial(const struct dink_place *place, const char *path, int *ret_fd,
 	      struct dink_err *err) _must_check_;

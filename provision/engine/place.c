@@ -19,7 +19,12 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-enum { CONTROL_LINE_MAX = 64 << 10, CONTROL_TIMEOUT_MS = 30000, PLACES_MAX = 32 };
+enum {
+	CONTROL_LINE_MAX = 64 << 10,
+	CONTROL_TIMEOUT_MS = 30000,
+	HOLD_TIMEOUT_MS = 150000,
+	PLACES_MAX = 32
+};
 
 int dink_wait_fd(int fd, short events, uint64_t deadline_ms)
 {
@@ -221,33 +226,63 @@ static int send_line(int fd, const char *text, size_t len, uint64_t deadline_ms)
 	return 0;
 }
 
-/* Asks the monitor behind fd to make it a stream to `path` in its guest. */
-static int ask_connect(int fd, const char *path, struct dink_err *err)
+/*
+ * Asks the monitor behind fd for something; takes ask.
+ * @what: what is wanted, for errors: "connect to /run/docker.sock"
+ */
+static int ask_monitor(int fd, struct json_object *ask, const char *what, uint32_t timeout_ms,
+		       struct dink_err *err)
 {
-	_cleanup_json_ struct json_object *ask = dink_json_new(), *answer = NULL;
+	_cleanup_json_ struct json_object *question = ask, *answer = NULL;
 	_cleanup_free_ char *line = NULL, *buf = xmalloc(CONTROL_LINE_MAX);
-	uint64_t deadline = dink_now_ms() + CONTROL_TIMEOUT_MS;
+	uint64_t deadline = dink_now_ms() + timeout_ms;
 	int r, e;
 
-	dink_json_set_str(ask, "op", "connect");
-	dink_json_set_str(ask, "path", path);
-	line = xasprintf("%s\n", json_object_to_json_string_ext(ask, JSON_C_TO_STRING_PLAIN));
+	line = xasprintf("%s\n", json_object_to_json_string_ext(question, JSON_C_TO_STRING_PLAIN));
 	r = send_line(fd, line, strlen(line), deadline);
 	if (r == 0)
 		r = read_line(fd, deadline, buf, CONTROL_LINE_MAX);
 	if (r == -EINTR)
-		return dink_err_set(err, DINK_E_INTR, EINTR, "connect to %s in the VM", path);
+		return dink_err_set(err, DINK_E_INTR, EINTR, "%s in the VM", what);
 	if (r < 0)
-		return dink_err_set(err, DINK_E_HOST, -r, "ask the VM's monitor for %s", path);
+		return dink_err_set(err, DINK_E_HOST, -r, "ask the VM's monitor to %s", what);
 	r = dink_json_parse(buf, (size_t)r, "the VM monitor's answer", &answer, err);
 	if (r < 0)
 		return r;
 	if (dink_json_bool_or(answer, "ok", false))
 		return 0;
 	e = (int)dink_json_int_or(answer, "errno", EIO);
-	return dink_err_set(err, DINK_E_HOST, e > 0 && e < 4096 ? e : EIO,
-			    "connect to %s in the VM (%.200s)", path,
-			    dink_json_str_or(answer, "error", "no reason given"));
+	return dink_err_set(err, DINK_E_HOST, e > 0 && e < 4096 ? e : EIO, "%s in the VM (%.200s)",
+			    what, dink_json_str_or(answer, "error", "no reason given"));
+}
+
+static int ask_connect(int fd, const char *path, struct dink_err *err)
+{
+	_cleanup_free_ char *what = xasprintf("connect to %s", path);
+	struct json_object *ask = dink_json_new();
+
+	dink_json_set_str(ask, "op", "connect");
+	dink_json_set_str(ask, "path", path);
+	return ask_monitor(fd, ask, what, CONTROL_TIMEOUT_MS, err);
+}
+
+int dink_place_hold(const struct dink_place *place, int *ret_fd, struct dink_err *err)
+{
+	struct json_object *ask;
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (place->kind != DINK_PLACE_VM)
+		return dink_err_set(err, DINK_E_BUG, EINVAL, "hold what is no VM");
+	r = dink_dial(place->parent, place->control, &fd, err);
+	if (r < 0)
+		return r;
+	ask = dink_json_new();
+	dink_json_set_str(ask, "op", "hold");
+	r = ask_monitor(fd, ask, "come to rest", HOLD_TIMEOUT_MS, err);
+	if (r == 0)
+		*ret_fd = TAKE_FD(fd);
+	return r;
 }
 
 int dink_dial(const struct dink_place *place, const char *path, int *ret_fd, struct dink_err *err)

@@ -26,6 +26,7 @@ struct dink_plan_disk {
 	const struct dink_disk_spec *spec; /* the scenario's, or `own` */
 	struct dink_disk_spec *own;	   /* derived: a VM layer's daemon needs a real disk */
 	bool scratch; /* derived disks go with `down`; the scenario's are kept */
+	int clone_of; /* index of the disk that it is made from; -1 = made empty */
 };
 
 /* A kernel to be had from the cache or built: the spec, and features derived and named. */
@@ -111,6 +112,8 @@ DEFINE_CLEANUP_PTR(struct dink_plan, dink_plan_free);
 
 /* dink_plan_layer() - by path, with or without the scenario's name in front; -1 if none */
 int dink_plan_find(const struct dink_plan *p, const char *path);
+/* dink_plan_writer() - the layer that writes a disk; -1 if none does */
+int dink_plan_writer(const struct dink_plan *p, int disk);
 struct json_object *dink_plan_to_json(const struct dink_plan *p);
 /* dink_plan_print() - for people; caller frees */
 char *dink_plan_text(const struct dink_plan *p);

@@ -78,6 +78,8 @@ static struct json_object *disks_to_json(const struct dink_plan *p)
 		dink_json_set_str(o, "filesystem", dink_filesystem_name(d->spec->filesystem));
 		dink_json_set_str(o, "compression", dink_compression_name(d->spec->compression));
 		dink_json_set_bool(o, "scratch", d->scratch);
+		if (d->clone_of >= 0)
+			dink_json_set_str(o, "clone_of", p->disks[d->clone_of].name);
 		json_object_array_add(list, o);
 	}
 	return list;
@@ -193,6 +195,8 @@ static void print_artifacts(struct dink_str *s, const struct dink_plan *p)
 			      dink_filesystem_name(d->spec->filesystem));
 		if (d->spec->compression != DINK_COMPRESS_NONE)
 			dink_str_addf(s, ", %s", dink_compression_name(d->spec->compression));
+		if (d->clone_of >= 0)
+			dink_str_addf(s, ", a clone of %s", p->disks[d->clone_of].name);
 		dink_str_add(s,
 			     d->scratch ? ", removed by down\n" : ", kept until down --volumes\n");
 	}

@@ -32,6 +32,7 @@ static int add_disk(struct dink_plan *p, size_t *cap, const struct dink_disk_spe
 		.spec = spec,
 		.own = own,
 		.scratch = own != NULL,
+		.clone_of = -1,
 	};
 	return (int)p->n_disks++;
 }
@@ -48,6 +49,54 @@ static int find_disk(const struct dink_plan *p, const char *name)
 		if (STREQ(p->scenario->disks[i].name, name))
 			return (int)i; /* the scenario's disks come first, in its order */
 	return -1;
+}
+
+/* What a layer's own disk is called: host-1 of "net" has net's "store" as "store.host-1". */
+static char *name_own(const struct dink_plan *p, const struct dink_plan_layer *l, const char *disk)
+{
+	return xasprintf("%s.%s", disk, l->container + strlen(p->scenario->name) + 1);
+}
+
+static int add_clone(struct dink_plan *p, size_t *cap, const struct dink_plan_layer *l, int of)
+{
+	char *name = name_own(p, l, p->disks[of].name);
+	int i = add_disk(p, cap, p->disks[of].spec, NULL);
+	struct dink_plan_disk *d = &p->disks[i];
+
+	free(d->name);
+	free(d->file);
+	d->name = name;
+	d->file = xasprintf("disks/%s.img", name);
+	d->clone_of = of;
+	return i;
+}
+
+int dink_plan_writer(const struct dink_plan *p, int disk)
+{
+	for (size_t i = 0; i < p->n_layers; i++)
+		for (size_t d = 0; d < p->layers[i].n_disks; d++)
+			if (p->layers[i].disks[d].disk == disk && !p->layers[i].disks[d].read_only)
+				return (int)i;
+	return -1;
+}
+
+/* Only a guest can be brought to rest for the moment in which its disk is cloned. */
+static int check_clones(struct dink_plan *p, struct dink_err *err)
+{
+	for (size_t i = 0; i < p->n_disks; i++) {
+		const struct dink_plan_disk *d = &p->disks[i];
+		int writer = d->clone_of < 0 ? -1 : dink_plan_writer(p, d->clone_of);
+
+		if (writer < 0 || p->layers[writer].is_vm)
+			continue;
+		dink_plan_layer_error(
+			p, &p->layers[writer], DINK_E_SCENARIO, err,
+			"layer %s writes disk %s, which others have clones of, and is "
+			"no virtual machine",
+			p->layers[writer].path, p->disks[d->clone_of].name);
+		return dink_err_hint(err, "runtime: kata, or let nobody write it");
+	}
+	return 0;
 }
 
 /* The disk of l under its daemon's store: mounted at the data root or at a folder above it. */
@@ -75,9 +124,8 @@ static const char *driver_on(enum dink_daemon d, bool btrfs)
 static void derive_scratch(struct dink_plan *p, size_t *cap, struct dink_plan_layer *l)
 {
 	struct dink_disk_spec *own = xcalloc(1, sizeof(*own));
-	const char *tail = l->container + strlen(p->scenario->name) + 1;
 
-	own->name = xasprintf("scratch.%s", tail);
+	own->name = name_own(p, l, "scratch");
 	own->size_bytes = SCRATCH_BYTES;
 	own->filesystem = DINK_FS_EXT4;
 	use_disk(l, add_disk(p, cap, own, own), dink_plan_data_root(l->spec->daemon), false);
@@ -171,6 +219,8 @@ int dink_plan_storage(struct dink_plan *p, const struct dink_facts *f, struct di
 							     "layer %s uses disk %s, which is not "
 							     "under disks:",
 							     l->path, want->disk);
+			if (want->clone)
+				disk = add_clone(p, &cap, l, disk);
 			use_disk(l, disk, want->target, want->read_only);
 		}
 		r = check_host_mounts(p, l, f, in_vm[i], err);
@@ -179,5 +229,5 @@ int dink_plan_storage(struct dink_plan *p, const struct dink_facts *f, struct di
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return check_clones(p, err);
 }

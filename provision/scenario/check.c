@@ -26,6 +26,8 @@ struct check {
 	struct dink_scenario *s;
 	struct dink_report *report;
 	struct disk_use *uses;
+	struct disk_use *clones; /* of layers with clone: true */
+	size_t n_clones;
 	size_t n_uses, cap_uses;
 	uint64_t n_layers; /* after count: */
 	bool too_many;
@@ -186,12 +188,32 @@ static void add_disk_use(struct check *c, struct disk_use use)
 	c->uses[c->n_uses++] = use;
 }
 
+static void add_clone(struct check *c, struct disk_use use)
+{
+	c->clones = xreallocarray(c->clones, c->n_clones + 1, sizeof(*c->clones));
+	c->clones[c->n_clones++] = use;
+}
+
+static void refuse_read_only_clone(struct check *c, const struct dink_layer_disk *d)
+{
+	if (dink_report_at(c->report, d->mark, "disk '%s' is to be a clone and read-only",
+			   dink_shown(d->disk).s))
+		dink_report_hint(c->report, "layers that only read a disk can share it: leave out "
+					    "clone: true");
+}
+
 static void check_disk_names(struct check *c, const struct dink_layer *l, uint64_t copies)
 {
 	for (size_t i = 0; i < l->n_disks; i++) {
 		const struct dink_layer_disk *d = &l->disks[i];
 		const struct dink_disk_spec *spec = dink_scenario_disk(c->s, d->disk);
 
+		if (d->clone && d->read_only)
+			refuse_read_only_clone(c, d);
+		if (spec && d->clone) {
+			add_clone(c, (struct disk_use){spec, l, d, copies});
+			continue;
+		}
 		if (spec && d->target) {
 			add_disk_use(c, (struct disk_use){spec, l, d, copies});
 			continue;
@@ -484,12 +506,63 @@ static void check_disk_uses(struct check *c)
 			    u->copies > DINK_LAYERS_MAX ? "more than " : "",
 			    (uintmax_t)(u->copies > DINK_LAYERS_MAX ? DINK_LAYERS_MAX : u->copies),
 			    dink_shown(u->layer->name).s))
-			dink_report_hint(c->report, "read_only: true, or one layer without count "
-						    "for each disk");
+			dink_report_hint(c->report,
+					 "clone: true, read_only: true, or one layer without count "
+					 "for each disk");
 		if (!is_first && (writer || !u->use->read_only))
 			refuse_second_use(c, writer ? writer : u - 1, u);
 		if (!writer && !u->use->read_only)
 			writer = u;
+	}
+}
+
+static bool is_inside(const struct dink_layer *l, const struct dink_layer *outer)
+{
+	for (; l; l = l->parent)
+		if (l == outer)
+			return true;
+	return false;
+}
+
+/* The first of the uses of a disk: they are in its order. */
+static size_t first_use(const struct check *c, const struct dink_disk_spec *spec)
+{
+	size_t lo = 0, hi = c->n_uses;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (c->uses[mid].spec < spec)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* A clone is made of what the disk's writer made of it: so the writer comes up before the clone. */
+static void check_clones(struct check *c)
+{
+	for (size_t i = 0; i < c->n_clones; i++) {
+		const struct disk_use *k = &c->clones[i];
+
+		for (size_t u = first_use(c, k->spec); u < c->n_uses; u++) {
+			const struct disk_use *w = &c->uses[u];
+
+			if (w->spec != k->spec)
+				break;
+			if (w->use->read_only || !is_inside(w->layer, k->layer))
+				continue;
+			if (dink_report_at(c->report, k->use->mark,
+					   "layer '%s' cannot have a clone of disk '%s', which is "
+					   "written inside it",
+					   dink_shown(k->layer->name).s,
+					   dink_shown(k->spec->name).s))
+				dink_report_hint(c->report,
+						 "the disk is mounted in line %u; a "
+						 "layer beside this one can write it",
+						 w->use->mark.line);
+		}
 	}
 }
 
@@ -503,7 +576,9 @@ void dink_scenario_check(struct dink_scenario *s, struct dink_report *report)
 		check_disk_spec(&c, &s->disks[i]);
 	check_layers(&c, s->layers, s->n_layers, 1, 1);
 	check_disk_uses(&c);
+	check_clones(&c);
 	free(c.uses);
+	free(c.clones);
 }
 
 static void check_image_names(const struct dink_scenario *s, const struct dink_strv *shipped,

@@ -108,6 +108,7 @@ struct dink_layer_disk {
 	char *disk;   /* name in disks: */
 	char *target; /* absolute path in the layer */
 	bool read_only;
+	bool clone;	       /* of the disk, for each copy of the layer, is what is mounted */
 	struct dink_mark mark; /* of the disk's name */
 };
 

@@ -219,6 +219,16 @@ static const struct dink_field layer_disk_fields[] = {
 		.doc = "Mount it read-only. A disk that one layer writes has no other user; "
 		       "read-only it may have many.",
 	},
+	{
+		.key = "clone",
+		.kind = DINK_FIELD_BOOL,
+		AT(dink_layer_disk, clone),
+		.fallback = "false",
+		.example = "clone: true",
+		.doc = "Mount a clone of it, one for each copy of the layer, made when the layer "
+		       "first comes up. A virtual machine that writes the disk comes up before, "
+		       "with the images of the layers inside.",
+	},
 	{},
 };
 

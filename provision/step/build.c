@@ -18,7 +18,11 @@ struct build {
 	const struct dink_plan *plan;
 	struct dink_steps *steps;
 	struct step_layer *layers;
-	int engine;
+	int engine, last_clone;
+	struct { /* guests that come up without KVM, see take_turn() */
+		int *ready;
+		size_t n;
+	} slow;
 	int *kernels, *guests, *images, *disks, *mounts; /* step indexes, -1 = no such step */
 	struct json_object *loads;			 /* "ADDR:IMAGE" -> step index */
 };
@@ -143,60 +147,66 @@ static void add_engine(struct build *b)
 	b->engine = dink_steps_add(b->steps, &dink_kind_engine_use, o, "engine");
 }
 
-static void add_disks(struct build *b)
+static struct json_object *disk_params(struct build *b, const struct dink_plan_disk *d)
 {
-	for (size_t i = 0; i < b->plan->n_disks; i++) {
-		const struct dink_plan_disk *d = &b->plan->disks[i];
-		_cleanup_free_ char *file = xasprintf("%s/%s", dink_step_dir(b->ctx), d->file);
-		struct json_object *o = new_params("file", file);
+	_cleanup_free_ char *file = xasprintf("%s/%s", dink_step_dir(b->ctx), d->file);
+	struct json_object *o = new_params("file", file);
 
-		dink_json_set_str(o, "name", d->name);
-		dink_json_set_int(o, "size_bytes", (int64_t)d->spec->size_bytes);
-		dink_json_set_str(o, "filesystem", dink_filesystem_name(d->spec->filesystem));
-		dink_json_set_str(o, "label", d->spec->label ? d->spec->label : d->name);
-		if (d->spec->compression != DINK_COMPRESS_NONE)
-			dink_json_set_str(o, "compression",
-					  dink_compression_name(d->spec->compression));
-		b->disks[i] = dink_steps_add(b->steps,
-					     d->scratch ? &dink_kind_scratch : &dink_kind_disk_file,
-					     o, "%s:%s", d->scratch ? "scratch" : "disk", d->name);
-	}
+	dink_json_set_str(o, "name", d->name);
+	if (d->spec->compression != DINK_COMPRESS_NONE)
+		dink_json_set_str(o, "compression", dink_compression_name(d->spec->compression));
+	return o;
 }
 
-static void add_mounts(struct build *b)
+static void add_disk(struct build *b, size_t i)
 {
-	for (size_t i = 0; i < b->plan->n_disks; i++) {
-		const struct dink_plan_disk *d = &b->plan->disks[i];
-		_cleanup_free_ char *file = xasprintf("%s/%s", dink_step_dir(b->ctx), d->file);
-		_cleanup_free_ char *target =
-			xasprintf("%s/mounts/%s", dink_step_dir(b->ctx), d->name);
-		struct json_object *o;
+	const struct dink_plan_disk *d = &b->plan->disks[i];
+	struct json_object *o = disk_params(b, d);
 
-		if (b->mounts[i] < 0)
-			continue;
-		o = new_params("file", file);
-		dink_json_set_str(o, "target", target);
-		dink_json_set_str(o, "name", d->name);
-		if (d->spec->compression != DINK_COMPRESS_NONE)
-			dink_json_set_str(o, "compression",
-					  dink_compression_name(d->spec->compression));
-		b->mounts[i] =
-			dink_steps_add(b->steps, &dink_kind_loop_mount, o, "mount:%s", d->name);
-		dink_steps_dep(b->steps, b->mounts[i], b->disks[i]);
-	}
+	dink_json_set_int(o, "size_bytes", (int64_t)d->spec->size_bytes);
+	dink_json_set_str(o, "filesystem", dink_filesystem_name(d->spec->filesystem));
+	dink_json_set_str(o, "label", d->spec->label ? d->spec->label : d->name);
+	b->disks[i] =
+		dink_steps_add(b->steps, d->scratch ? &dink_kind_scratch : &dink_kind_disk_file, o,
+			       "%s:%s", d->scratch ? "scratch" : "disk", d->name);
+}
+
+static void add_mount(struct build *b, size_t i)
+{
+	const struct dink_plan_disk *d = &b->plan->disks[i];
+	_cleanup_free_ char *target = xasprintf("%s/mounts/%s", dink_step_dir(b->ctx), d->name);
+	struct json_object *o;
+
+	if (b->mounts[i] < 0)
+		return;
+	o = disk_params(b, d);
+	dink_json_set_str(o, "target", target);
+	b->mounts[i] = dink_steps_add(b->steps, &dink_kind_loop_mount, o, "mount:%s", d->name);
+	dink_steps_dep(b->steps, b->mounts[i], b->disks[i]);
+}
+
+/* Clones come later: add_clone(). */
+static void add_disks(struct build *b)
+{
+	for (size_t i = 0; i < b->plan->n_disks; i++)
+		if (b->plan->disks[i].clone_of < 0)
+			add_disk(b, i);
+	for (size_t i = 0; i < b->plan->n_disks; i++)
+		if (b->plan->disks[i].clone_of < 0)
+			add_mount(b, i);
 }
 
 /* --- layers -------------------------------------------------------------------------------- */
 
-/* The step after which the engine that holds layer l answers. */
-static int engine_step(const struct build *b, const struct dink_plan_layer *l)
+/* The step after which the engine of a layer (-1: the host) answers. */
+static int engine_step(const struct build *b, int layer)
 {
-	return l->parent < 0 ? b->engine : b->layers[l->parent].ready;
+	return layer < 0 ? b->engine : b->layers[layer].ready;
 }
 
-static const char *engine_address(const struct build *b, const struct dink_plan_layer *l)
+static const char *engine_address(const struct build *b, int layer)
 {
-	return l->parent < 0 ? b->plan->scenario->name : b->plan->layers[l->parent].path;
+	return layer < 0 ? b->plan->scenario->name : b->plan->layers[layer].path;
 }
 
 /*
@@ -204,10 +214,10 @@ static const char *engine_address(const struct build *b, const struct dink_plan_
  * the EROFS image, so the engine's copy is only there for the container to be made of; it is the
  * real one all the same, so that `docker ps`, `inspect` and `image history` in the layer are true.
  */
-static int add_load(struct build *b, const struct dink_plan_layer *l)
+static int add_load(struct build *b, const struct dink_plan_layer *l, int parent)
 {
 	const struct dink_plan_image *img = &b->plan->images[l->image];
-	const char *addr = engine_address(b, l);
+	const char *addr = engine_address(b, parent);
 	_cleanup_free_ char *key =
 		xasprintf("%s:%s%s", addr, img->name, l->block_root ? ":block-root" : "");
 	struct json_object *known = NULL, *o;
@@ -222,9 +232,107 @@ static int add_load(struct build *b, const struct dink_plan_layer *l)
 		dink_json_set_str(o, "registry", img->where);
 	step = dink_steps_add(b->steps, &dink_kind_image_load, o, "load:%s", key);
 	dink_steps_dep(b->steps, step, b->images[l->image]);
-	dink_steps_dep(b->steps, step, engine_step(b, l));
+	dink_steps_dep(b->steps, step, engine_step(b, parent));
 	json_object_object_add(b->loads, key, json_object_new_int(step));
 	return step;
+}
+
+/* --- clones --------------------------------------------------------------------------------- */
+
+static bool uses_disk(const struct dink_plan_layer *l, int disk)
+{
+	for (size_t d = 0; d < l->n_disks; d++)
+		if (l->disks[d].disk == disk)
+			return true;
+	return false;
+}
+
+/*
+ * The images that the layers inside of a clone's user need: once, in the disk's writer. Called before
+ * the clone's step is made, and after it, when the loads are there for it to wait for.
+ */
+static void load_for_clone(struct build *b, int disk, int writer)
+{
+	if (b->layers[writer].ready < 0)
+		return;
+	for (size_t i = 0; i < b->plan->n_layers; i++) {
+		const struct dink_plan_layer *l = &b->plan->layers[i];
+
+		if (l->parent < 0 || !uses_disk(&b->plan->layers[l->parent], disk))
+			continue;
+		int load = add_load(b, l, writer);
+		if (b->disks[disk] >= 0)
+			dink_steps_dep(b->steps, b->disks[disk], load);
+	}
+}
+
+static void add_clone(struct build *b, int disk, int writer)
+{
+	const struct dink_plan_disk *d = &b->plan->disks[disk], *of = &b->plan->disks[d->clone_of];
+	_cleanup_free_ char *from = xasprintf("%s/%s", dink_step_dir(b->ctx), of->file);
+	struct json_object *o = disk_params(b, d);
+
+	dink_json_set_str(o, "filesystem", dink_filesystem_name(d->spec->filesystem));
+	dink_json_set_str(o, "from", from);
+	dink_json_set_str(o, "of", of->name);
+	if (writer >= 0)
+		dink_json_set_str(o, "writer", b->plan->layers[writer].path);
+	b->disks[disk] = dink_steps_add(b->steps, &dink_kind_disk_clone, o, "clone:%s", d->name);
+	dink_steps_dep(b->steps, b->disks[disk], b->disks[d->clone_of]);
+	/* a guest is held for one clone at a time */
+	dink_steps_dep(b->steps, b->disks[disk], b->last_clone);
+	b->last_clone = b->disks[disk];
+}
+
+static int need_layer(struct build *b, int i, struct dink_err *err);
+
+/*
+ * Store replication: what a clone is made of is complete when the disk's writer is up and has the
+ * images.
+ */
+static int need_clone(struct build *b, int disk, struct dink_err *err)
+{
+	int of = b->plan->disks[disk].clone_of;
+	int writer = of < 0 ? -1 : dink_plan_writer(b->plan, of);
+	int r;
+
+	if (of < 0 || b->disks[disk] >= 0)
+		return 0;
+	if (writer < 0) {
+		add_clone(b, disk, -1);
+	} else {
+		r = need_layer(b, writer, err);
+		if (r < 0)
+			return r;
+		load_for_clone(b, disk, writer);
+		add_clone(b, disk, writer);
+		dink_steps_dep(b->steps, b->disks[disk], b->layers[writer].container);
+		dink_steps_dep(b->steps, b->disks[disk], b->layers[writer].ready);
+		load_for_clone(b, disk, writer);
+	}
+	add_mount(b, (size_t)disk);
+	return 0;
+}
+
+/* Before a layer begins: the clones that it uses or carries, and those of what its parent writes. */
+static int need_clones(struct build *b, int layer, struct dink_err *err)
+{
+	const struct dink_plan_layer *l = &b->plan->layers[layer];
+	const struct step_layer *s = &b->layers[layer];
+	int r = 0;
+
+	for (size_t d = 0; r == 0 && d < l->n_disks; d++)
+		r = need_clone(b, l->disks[d].disk, err);
+	for (size_t c = 0; r == 0 && c < s->n_carry; c++)
+		if (s->carry[c].what == CARRY_MOUNT || s->carry[c].what == CARRY_DISK_MOUNTED)
+			r = need_clone(b, s->carry[c].index, err);
+	for (size_t d = 0; r == 0 && l->parent >= 0 && d < b->plan->n_disks; d++) {
+		int of = b->plan->disks[d].clone_of;
+
+		if (of >= 0 && dink_plan_writer(b->plan, of) == l->parent)
+			r = need_clone(b, (int)d, err);
+	}
+	return r;
 }
 
 static void depend_on_things(struct build *b, int step, int layer)
@@ -246,8 +354,10 @@ static void depend_on_things(struct build *b, int step, int layer)
 			dink_steps_dep(b->steps, step, b->mounts[i]);
 			break;
 		case CARRY_DISKS:
+			/* it is the folder: a clone comes into it when what it is made of is up */
 			for (size_t d = 0; d < b->plan->n_disks; d++)
-				dink_steps_dep(b->steps, step, b->disks[d]);
+				if (b->plan->disks[d].clone_of < 0)
+					dink_steps_dep(b->steps, step, b->disks[d]);
 			break;
 		case CARRY_DISK_MOUNTED:
 			dink_steps_dep(b->steps, step, b->disks[i]);
@@ -265,12 +375,31 @@ static void depend_on_things(struct build *b, int step, int layer)
 		dink_steps_dep(b->steps, step, b->guests[l->kernel]);
 }
 
+/*
+ * A daemon gives its own containerd 15 s to start, whatever the machine is busy with. So of guests
+ * without KVM, whose boot is all computing, as many come up at once as there are processors.
+ */
+static void take_turn(struct build *b, int i)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t at_once = cpus > 0 ? (size_t)cpus : 1;
+
+	if (!b->plan->layers[i].is_vm || b->layers[i].ready < 0 ||
+	    !STREQ(b->plan->acceleration, "tcg"))
+		return;
+	if (b->slow.n >= at_once)
+		dink_steps_dep(b->steps, b->layers[i].container,
+			       b->slow.ready[b->slow.n - at_once]);
+	b->slow.ready = xreallocarray(b->slow.ready, b->slow.n + 1, sizeof(*b->slow.ready));
+	b->slow.ready[b->slow.n++] = b->layers[i].ready;
+}
+
 static int add_layer(struct build *b, int i, struct dink_err *err)
 {
 	const struct dink_plan_layer *l = &b->plan->layers[i];
 	struct step_layer *s = &b->layers[i];
 	struct json_object *params = NULL;
-	int load = add_load(b, l);
+	int load = add_load(b, l, l->parent);
 	int r = dink_build_container(b->ctx, b->plan, b->layers, i, &params, err);
 
 	if (r < 0)
@@ -278,14 +407,38 @@ static int add_layer(struct build *b, int i, struct dink_err *err)
 	s->container =
 		dink_steps_add(b->steps, &dink_kind_container, params, "container:%s", l->path);
 	dink_steps_dep(b->steps, s->container, load);
-	dink_steps_dep(b->steps, s->container, engine_step(b, l));
+	dink_steps_dep(b->steps, s->container, engine_step(b, l->parent));
 	depend_on_things(b, s->container, i);
 	if (l->spec->daemon == DINK_DAEMON_NONE)
 		return 0;
 	s->ready = dink_steps_add(b->steps, &dink_kind_ready, new_params("layer", l->path),
 				  "ready:%s", l->path);
 	dink_steps_dep(b->steps, s->ready, s->container);
+	take_turn(b, i);
 	return 0;
+}
+
+/* With what has to be there before it, in the order in which steps are made. */
+static int need_layer(struct build *b, int i, struct dink_err *err)
+{
+	const struct dink_plan_layer *l = &b->plan->layers[i];
+	int r;
+
+	if (b->layers[i].container >= 0)
+		return 0;
+	if (b->layers[i].is_needed) {
+		dink_err_set(
+			err, DINK_E_SCENARIO, 0,
+			"layer %s waits for a clone of a disk that is written by a layer which "
+			"waits for it",
+			l->path);
+		return dink_err_hint(err, "let one of the two disks have no writer");
+	}
+	b->layers[i].is_needed = true;
+	r = l->parent < 0 ? 0 : need_layer(b, l->parent, err);
+	if (r == 0)
+		r = need_clones(b, i, err);
+	return r < 0 ? r : add_layer(b, i, err);
 }
 
 /* RUN/NAME/proxy.kata.sock: the address below the instance, dots for slashes as in containers. */
@@ -348,6 +501,7 @@ static void free_build(struct build *b)
 	free(b->images);
 	free(b->disks);
 	free(b->mounts);
+	free(b->slow.ready);
 	json_object_put(b->loads);
 }
 
@@ -364,7 +518,7 @@ int dink_steps_build(struct dink_step_ctx *ctx, const struct dink_plan *p, struc
 		     struct dink_err *err)
 {
 	_cleanup_steps_ struct dink_steps steps = {};
-	struct build b = {.ctx = ctx, .plan = p, .steps = &steps};
+	struct build b = {.ctx = ctx, .plan = p, .steps = &steps, .last_clone = -1};
 	int r;
 
 	b.layers = xcalloc(p->n_layers + 1, sizeof(*b.layers));
@@ -375,16 +529,15 @@ int dink_steps_build(struct dink_step_ctx *ctx, const struct dink_plan *p, struc
 	b.mounts = new_indexes(p->n_disks);
 	b.loads = dink_json_new();
 	for (size_t i = 0; i < p->n_layers; i++)
-		b.layers[i].ready = -1;
+		b.layers[i].container = b.layers[i].ready = -1;
 	plan_carries(&b);
 	add_kernels(&b);
 	add_images(&b);
 	add_engine(&b);
 	add_disks(&b);
-	add_mounts(&b);
 	r = save_plan(ctx, p, err);
 	for (size_t i = 0; r == 0 && i < p->n_layers; i++)
-		r = add_layer(&b, (int)i, err);
+		r = need_layer(&b, (int)i, err);
 	add_forward(&b);
 	add_up(&b);
 	free_build(&b);

@@ -23,6 +23,7 @@ struct step_layer {
 	struct carry *carry;
 	size_t n_carry;
 	int container, ready; /* steps; ready -1 = no daemon */
+	bool is_needed;	      /* it, or what has to be there before it, is being made */
 };
 
 /* dink_build_container() - the params of a container step: see container.c */

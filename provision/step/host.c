@@ -27,9 +27,10 @@ const struct dink_step_kind *dink_step_kind_find(const char *name)
 {
 	static const struct dink_step_kind *const kinds[] = {
 		&dink_kind_kernel,     &dink_kind_guest,      &dink_kind_image,
-		&dink_kind_engine_use, &dink_kind_disk_file,  &dink_kind_scratch,
-		&dink_kind_loop_mount, &dink_kind_image_load, &dink_kind_container,
-		&dink_kind_ready,      &dink_kind_forward,    &dink_kind_up,
+		&dink_kind_engine_use, &dink_kind_disk_file,  &dink_kind_disk_clone,
+		&dink_kind_scratch,    &dink_kind_loop_mount, &dink_kind_image_load,
+		&dink_kind_container,  &dink_kind_ready,      &dink_kind_forward,
+		&dink_kind_up,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -199,6 +200,8 @@ static int remove_disk(struct dink_step_ctx *ctx, struct json_object *params, st
 	const char *file = dink_json_str_or(params, "file", "");
 	int r = check_place(ctx, file, err);
 
+	if (r == 0)
+		r = dink_disk_snapshots_remove(file, err);
 	if (r == 0 && unlink(file) < 0 && errno != ENOENT)
 		r = dink_err_set(err, DINK_E_HOST, errno, "remove disk %s", file);
 	return r < 0 ? r : tidy_disk(ctx, params, err);
@@ -224,6 +227,63 @@ const struct dink_step_kind dink_kind_disk_file = {
 	.name = "disk-file",
 	.describe = describe_disk,
 	.apply = apply_disk,
+	.check = check_disk,
+	.undo = undo_disk,
+	.tidy = tidy_disk,
+	.keeps_data = true,
+};
+
+static char *describe_clone(struct json_object *params)
+{
+	return xasprintf("disk %s from %s", dink_json_str_or(params, "name", "?"),
+			 dink_json_str_or(params, "of", "?"));
+}
+
+/* A layer that writes the disk meanwhile stands still with all of it written out. */
+static int make_clone(struct dink_step_ctx *ctx, struct json_object *params, struct dink_err *err)
+{
+	const struct dink_disk_clone_how how = {
+		.at_rest = dink_json_str_or(params, "writer", NULL) != NULL,
+		.progress = dink_step_progress(ctx),
+	};
+	_cleanup_reach_ struct dink_reach reached = {};
+	_cleanup_close_ int held = -1;
+	const struct dink_place *vm;
+	int r = 0;
+
+	if (how.at_rest) {
+		r = dink_reach_from(dink_step_journal(ctx), dink_step_instance(ctx),
+				    dink_json_str_or(params, "writer", ""), &reached, err);
+		vm = r == 0 ? reached.hops[reached.n_hops - 1].place : NULL;
+		if (r == 0 && !vm)
+			r = dink_err_set(err, DINK_E_CHILD, ESRCH, "%s does not run",
+					 dink_json_str_or(params, "writer", ""));
+		if (r == 0)
+			r = dink_place_hold(vm, &held, err);
+	}
+	return r < 0 ? r
+		     : dink_disk_clone(dink_json_str_or(params, "from", ""),
+				       dink_json_str_or(params, "file", ""), &how, err);
+}
+
+static int apply_clone(struct dink_step_ctx *ctx, struct json_object *params,
+		       struct json_object **ret, struct dink_err *err)
+{
+	int r = 0, there = check_disk(ctx, params, NULL, err);
+
+	if (there == 0)
+		r = make_clone(ctx, params, err);
+	if (there < 0 || r < 0)
+		return there < 0 ? there : r;
+	*ret = dink_json_new();
+	dink_json_set_bool(*ret, "made", there == 0);
+	return 0;
+}
+
+const struct dink_step_kind dink_kind_disk_clone = {
+	.name = "disk-clone",
+	.describe = describe_clone,
+	.apply = apply_clone,
 	.check = check_disk,
 	.undo = undo_disk,
 	.tidy = tidy_disk,

@@ -299,7 +299,7 @@ int dink_instance_load(const char *name, struct dink_instance **ret, struct dink
 			broken = true;
 		if (STREQ(rec->kind, "container"))
 			add_layer(i, j, rec);
-		else if (STREQ(rec->kind, "disk-file"))
+		else if (STREQ(rec->kind, "disk-file") || STREQ(rec->kind, "disk-clone"))
 			dink_strv_add(&i->disks, dink_json_str_or(rec->params, "file", "?"));
 	}
 	for (size_t k = 0; k < i->n_layers; k++)

@@ -9,6 +9,8 @@
  *	engine          engine-use  the host's engine, a private one started  socket
  *	disk:NAME       disk-file   sparse image file with a filesystem         made
  *	scratch:NAME    scratch     the same, removed by down                 made
+ *	clone:NAME      disk-clone  a disk that is made from another one's    made
+ *	                            content, its writer standing still
  *	mount:NAME      loop-mount  a disk mounted on the host, for a
  *	                            namespace layer                           loop device
  *	load:ADDR:IMAGE image-load  the image in that layer's engine          -
@@ -22,8 +24,9 @@
 #include "provision/step/step.h"
 
 extern const struct dink_step_kind dink_kind_kernel, dink_kind_guest, dink_kind_image,
-	dink_kind_engine_use, dink_kind_disk_file, dink_kind_scratch, dink_kind_loop_mount,
-	dink_kind_image_load, dink_kind_container, dink_kind_ready, dink_kind_forward, dink_kind_up;
+	dink_kind_engine_use, dink_kind_disk_file, dink_kind_disk_clone, dink_kind_scratch,
+	dink_kind_loop_mount, dink_kind_image_load, dink_kind_container, dink_kind_ready,
+	dink_kind_forward, dink_kind_up;
 
 /* dink_step_describe() - "VERB MEMBER" of the params */
 char *dink_step_describe(struct json_object *params, const char *verb, const char *member);

@@ -455,6 +455,7 @@ static void take_exit(struct monitor *m, struct json_object *event)
 	if (m->status == MON_STOPPING || !m->guest_created)
 		return;
 	mon_trace(m, "exited");
+	m->out_of_memory = dink_json_bool_or(event, "oom", false);
 	dink_source_remove(TAKE_PTR(m->kill_timer));
 	m->exit_status = status;
 	if (m->waiting_streams == 0)
@@ -535,7 +536,7 @@ const struct dink_qmp_ops mon_qmp_ops = {.on_ready = qmp_ready, .on_event = qmp_
 
 /* --- the creator --- */
 
-static void read_sync(void *ctx, int fd, _unused_ uint32_t events)
+void mon_hear_creator(void *ctx, int fd, _unused_ uint32_t events)
 {
 	struct monitor *m = ctx;
 	char buf[512];
@@ -642,7 +643,7 @@ static int begin(struct monitor *m, struct dink_err *err)
 	m->loop = dink_loop_new();
 	if (!m->loop)
 		return dink_err_set(err, DINK_E_HOST, errno, "make an epoll loop");
-	m->sync_source = dink_loop_add(m->loop, m->sync_fd, EPOLLIN, read_sync, m);
+	m->sync_source = dink_loop_add(m->loop, m->sync_fd, EPOLLIN, mon_hear_creator, m);
 	int r = read_plan(m, err);
 	m->boot_ms = (uint32_t)dink_json_int_or(m->plan, "boot_timeout_ms", BOOT_TIMEOUT_MS);
 	m->boot_timer = dink_loop_after(m->loop, m->boot_ms, boot_overdue, m);
@@ -650,6 +651,7 @@ static int begin(struct monitor *m, struct dink_err *err)
 		r = take_stdio(m, err);
 	if (r == 0)
 		r = watch_signals(m, err);
+	mon_oom_open(m);
 	if (r == 0)
 		r = mon_boot(m, err);
 	if (r == 0 && mon_image(m))
@@ -657,6 +659,9 @@ static int begin(struct monitor *m, struct dink_err *err)
 	if (r == 0)
 		r = mon_listen(m, err);
 	mon_trace(m, "QEMU and virtiofsd started");
+	const char *lacks = dink_json_str_or(m->plan, "cgroup.note", NULL);
+	if (lacks)
+		mon_trace(m, lacks);
 	return r;
 }
 
@@ -670,6 +675,8 @@ int dink_monitor_run(void)
 		.ram_fd = -1,
 		.resolv_fd = -1,
 		.state_fd = -1,
+		.group_fd = -1,
+		.proc_fd = -1,
 		.born_ms = (int64_t)dink_now_ms(),
 	};
 
@@ -685,6 +692,7 @@ int dink_monitor_run(void)
 		status = 1;
 	} else {
 		status = dink_loop_run(m.loop);
+		mon_oom_tell(&m);
 	}
 	/* PID 1 of its namespace: all that is left in it ends with us; the kernel frees the rest */
 	mon_close_clients(&m);

@@ -16,7 +16,7 @@
  *	{"dir","rootfs":PATH|null,"shares":[{"source","readonly","recursive"}],
  *	 "disks":[{"source","serial","readonly"}],"memory_mib","cpus","accel","qemu","kernel",
  *	 "initrd","append","firmware","tsc_khz","terminal","resolv":PATH,"setup":{..},
- *	 "create":{OCI config}}
+ *	 "create":{OCI config},"cgroup":{..} (provision/vm/cgroup.h; the monitor is in it)}
  * and one of
  *	 "restore":{"image":DIR,..}    a checkpoint is loaded instead of booting
  *	 "template":{"image":DIR,"qemu_version":"..","channel":{..}}   a bare guest is loaded and

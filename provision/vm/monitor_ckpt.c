@@ -2,13 +2,14 @@
 /*
  * checkpoint: the guest falls silent, QEMU stops and writes its devices' state; the client, which
  * waits on control.sock, then copies memory and disks and says whether the VM goes on. A client
- * that goes away, a guest that does not answer, a QEMU that refuses: the VM goes on.
+ * that goes away, a guest that does not answer, a QEMU that refuses: the VM goes on. hold: the first
+ * part alone, with the disks written out, for whoever wants to copy them.
  */
 #include "provision/vm/monitor_internal.h"
 
 #include <signal.h>
 
-enum { HOLD_MS = 10000, SAVE_MS = 60000, CONT_AGAIN_MS = 10, CONT_TRIES = 500 };
+enum { HOLD_MS = 10000, SYNC_MS = 120000, SAVE_MS = 60000, CONT_AGAIN_MS = 10, CONT_TRIES = 500 };
 
 static void release_guest(struct monitor *m)
 {
@@ -178,6 +179,22 @@ static void take_version(void *ctx, struct json_object *result, const char *erro
 	send_qemu(m, "stop", NULL, -1, take_stop);
 }
 
+/* The client now copies what it wants; its hang-up is the end. */
+static void tell_held(struct monitor *m)
+{
+	struct json_object *ok;
+
+	if (!m->ckpt->client) {
+		go_on(m);
+		return;
+	}
+	ok = dink_json_new();
+	dink_json_set_bool(ok, "ok", true);
+	m->ckpt->saved = true;
+	dink_source_remove(TAKE_PTR(m->ckpt->timer));
+	mon_answer(m->ckpt->client, ok);
+}
+
 static void take_hold(void *ctx, struct json_object *msg)
 {
 	struct monitor *m = ctx;
@@ -193,6 +210,10 @@ static void take_hold(void *ctx, struct json_object *msg)
 		return;
 	}
 	mon_trace(m, "guest is at rest");
+	if (m->ckpt->disks) {
+		tell_held(m);
+		return;
+	}
 	send_qemu(m, "query-version", NULL, -1, take_version);
 }
 
@@ -238,6 +259,28 @@ void mon_migrated(struct monitor *m, const char *status)
 	tell_saved(m);
 }
 
+/* @state_fd: where QEMU's state goes, taken; -1 if it is for the disks only */
+static void bring_to_rest(struct mon_client *c, int state_fd, bool disks)
+{
+	struct monitor *m = c->m;
+	struct json_object *msg = dink_json_new();
+
+	m->ckpt = xcalloc(1, sizeof(*m->ckpt));
+	*m->ckpt = (struct mon_ckpt){
+		.client = c,
+		.state_fd = state_fd,
+		.disks = disks,
+		.timer = dink_loop_after(m->loop, disks ? SYNC_MS : HOLD_MS, overdue, m),
+	};
+	c->pending++;
+	dink_json_set_str(msg, "op", "hold");
+	dink_json_set_bool(msg, "freeze", m->status == MON_RUNNING);
+	dink_json_set_bool(msg, "sync", disks);
+	dink_chan_mute(m->chan);
+	dink_chan_request(m->chan, msg, take_hold, m);
+	dink_chan_hold(m->chan);
+}
+
 void mon_checkpoint(struct mon_client *c, _unused_ struct json_object *req)
 {
 	struct monitor *m = c->m;
@@ -257,22 +300,25 @@ void mon_checkpoint(struct mon_client *c, _unused_ struct json_object *req)
 		mon_answer_error(c, m->no_ckpt ? ENOTSUP : m->ckpt ? EBUSY : EINVAL, why);
 		return;
 	}
-	int state_fd = TAKE_FD(c->fds[0]);
-	m->ckpt = xcalloc(1, sizeof(*m->ckpt));
-	*m->ckpt = (struct mon_ckpt){
-		.client = c,
-		.state_fd = state_fd,
-		.timer = dink_loop_after(m->loop, HOLD_MS, overdue, m),
-	};
 	c->n_fds = 0;
-	c->pending++;
 	mon_trace(m, "checkpoint");
-	struct json_object *msg = dink_json_new();
-	dink_json_set_str(msg, "op", "hold");
-	dink_json_set_bool(msg, "freeze", running);
-	dink_chan_mute(m->chan);
-	dink_chan_request(m->chan, msg, take_hold, m);
-	dink_chan_hold(m->chan);
+	bring_to_rest(c, TAKE_FD(c->fds[0]), false);
+}
+
+void mon_hold(struct mon_client *c, _unused_ struct json_object *req)
+{
+	struct monitor *m = c->m;
+
+	if (m->status != MON_RUNNING && m->status != MON_PAUSED) {
+		mon_answer_error(c, EINVAL, "cannot hold a container that is not running");
+		return;
+	}
+	if (m->ckpt) {
+		mon_answer_error(c, EBUSY, "another checkpoint is under way");
+		return;
+	}
+	mon_trace(m, "hold");
+	bring_to_rest(c, -1, true);
 }
 
 void mon_checkpointed(struct mon_client *c, struct json_object *req)
@@ -287,7 +333,7 @@ void mon_checkpointed(struct mon_client *c, struct json_object *req)
 	}
 	dink_json_set_bool(ok, "ok", true);
 	mon_answer(c, ok);
-	if (dink_json_bool_or(req, "keep", true)) {
+	if (m->ckpt->disks || dink_json_bool_or(req, "keep", true)) {
 		go_on(m);
 		return;
 	}

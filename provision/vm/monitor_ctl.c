@@ -543,6 +543,7 @@ static const struct {
 	{"delete", op_delete},
 	{"checkpoint", mon_checkpoint},
 	{"checkpointed", mon_checkpointed},
+	{"hold", mon_hold},
 };
 
 static void take_request(struct mon_client *c, const char *text, size_t len)

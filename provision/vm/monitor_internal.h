@@ -55,6 +55,7 @@ struct mon_ckpt {
 	struct mon_client *client; /* NULL once it hung up */
 	struct dink_source *timer;
 	int state_fd;
+	bool disks;   /* the guest is at rest with its disks written out, and that is all */
 	bool stopped; /* QEMU was told to */
 	bool saved;   /* the client copies memory and disks */
 };
@@ -102,6 +103,8 @@ struct monitor {
 	struct mon_ckpt *ckpt;
 	struct json_object *links; /* of a restore: joined once the guest knows them */
 	bool incoming_done;
+	int group_fd, proc_fd; /* the memory group and /proc, -1: none */
+	bool group_v2, out_of_memory;
 	int control_fd;
 	struct dink_source *control_source, *accept_timer;
 	struct mon_client *clients;
@@ -126,6 +129,7 @@ uint32_t mon_new_stream(struct monitor *m, int fd);
 void mon_tie_streams(struct monitor *m);
 void mon_fail_with(struct monitor *m, struct json_object *msg, const char *what);
 void mon_hello(struct monitor *m, struct json_object *msg); /* the agent is ready to be asked */
+void mon_hear_creator(void *ctx, int fd, uint32_t events);  /* "go on", or its death */
 void mon_add_time(struct json_object *msg);		    /* "time_ns", for the guest's clock */
 
 /* monitor_boot.c */
@@ -135,6 +139,7 @@ void mon_drain_logs(struct monitor *m);
 /* monitor_ckpt.c */
 void mon_checkpoint(struct mon_client *c, struct json_object *req);
 void mon_checkpointed(struct mon_client *c, struct json_object *req);
+void mon_hold(struct mon_client *c, struct json_object *req);
 void mon_ckpt_client_gone(struct mon_client *c);
 void mon_set_capabilities(struct monitor *m, dink_qmp_reply_fn fn);
 void mon_migrated(struct monitor *m, const char *status); /* QEMU's word on save or load */
@@ -154,6 +159,10 @@ void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
 /* monitor_root.c */
 /* mon_enter_root() - once the guest has the container: then its mount points are there */
 int mon_enter_root(struct monitor *m, struct dink_err *err) _must_check_;
+
+/* monitor_oom.c */
+void mon_oom_open(struct monitor *m); /* while the host's folders can be seen */
+void mon_oom_tell(struct monitor *m); /* at the end, where the guest ran out of memory */
 
 /* monitor_dns.c */
 void mon_relay_dns(struct monitor *m); /* if the container looks names up on its loopback */

@@ -294,13 +294,18 @@ static void strip_host_parts(struct dink_oci *o)
 		o->hooks = json_object_get(h);
 	if (json_object_is_type(a, json_type_object))
 		o->annotations = json_object_get(a);
+	const char *path = dink_json_str_or(linux_part, "cgroupsPath", NULL);
+	o->cgroups_path = path ? xstrdup(path) : NULL;
 	/* newer engines write 1.1 and 1.2, which crun of Debian 12 refuses; what they added is not used */
 	dink_json_set_str(o->config, "ociVersion", "1.0.2");
 	json_object_object_del(o->config, "hooks");
 	json_object_object_del(o->config, "annotations");
 	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
 		json_object_object_del(linux_part, gone[i]);
-	dink_oci_adapt_resources(dink_json_get(linux_part, "resources"));
+	struct json_object *resources = dink_json_get(linux_part, "resources");
+	if (resources && json_object_deep_copy(resources, &o->limits, NULL) < 0)
+		o->limits = NULL;
+	dink_oci_adapt_resources(resources);
 }
 
 static int adapt_config(struct dink_oci *o, const struct dink_oci_size *size, struct dink_err *err)
@@ -387,6 +392,8 @@ void dink_oci_free(struct dink_oci *o)
 	free(o->hostname);
 	free(o->resolv);
 	free(o->netns);
+	free(o->cgroups_path);
+	json_object_put(o->limits);
 	for (size_t i = 0; i < o->n_shares; i++)
 		free(o->shares[i].source);
 	for (size_t i = 0; i < o->n_disks; i++) {

@@ -67,9 +67,11 @@ struct dink_oci {
 	bool terminal;
 	bool nested; /* /dev/kvm is among its devices: it wants VMs of its own */
 	char *hostname;
-	char *disk_options; /* DINK_OCI_DISK_OPTIONS, NULL = none given */
-	char *resolv;	    /* the host's file behind /etc/resolv.conf, NULL = none */
-	char *netns;	    /* path to join, NULL = a new one */
+	char *disk_options;	    /* DINK_OCI_DISK_OPTIONS, NULL = none given */
+	char *resolv;		    /* the host's file behind /etc/resolv.conf, NULL = none */
+	char *netns;		    /* path to join, NULL = a new one */
+	char *cgroups_path;	    /* of the host, NULL = the runtime chooses */
+	struct json_object *limits; /* linux.resources as the host has it, owned, may be NULL */
 	struct dink_oci_share shares[DINK_OCI_SHARES_MAX];
 	size_t n_shares;
 	struct dink_oci_disk disks[DINK_OCI_DISKS_MAX];

@@ -58,8 +58,9 @@
  *	            "pids":{"current":N,"max":N},"io":[{"device":"M:N","rbytes":N,..}],
  *	            "network":[{"name":"eth0","rx_bytes":N,...}]}     a limit of none is -1
  *	{"op":"update","resources":{OCI linux.resources}}
- *	{"op":"hold","freeze":B}   the container is frozen, and the answer is the last that is sent
- *	            until release or renew: then the VM can be stopped between two frames
+ *	{"op":"hold","freeze":B,"sync":B}   the container is frozen, and the answer is the last that is
+ *	            sent until release or renew: then the VM can be stopped between two frames. With
+ *	            sync its disks have all that was written
  *	{"op":"release"}       as if hold had not been
  *	{"op":"renew","time_ns":N,"entropy":"BASE64","hostname":"..","machine_id":"HEX","links":[..]}
  *	            the first request to a clone: identity and network, then release
@@ -68,7 +69,8 @@
  *
  * Events (guest -> host, id 0):
  *	{"event":"hello","version":1}
- *	{"event":"exit","exec":"NAME or absent","status":0-255}   all output was sent before it
+ *	{"event":"exit","exec":"NAME or absent","status":0-255,"oom":bool}   all output was sent
+ *	            before it; oom, not for an exec: the kernel killed something of the container's
  *	{"event":"log","text":".."}
  */
 #pragma once

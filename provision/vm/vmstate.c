@@ -3,6 +3,7 @@
 
 #include "provision/base/file.h"
 #include "provision/base/units.h"
+#include "provision/vm/cgroup.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -90,7 +91,12 @@ bool dink_vmstate_alive(const struct dink_vmstate *s)
 
 int dink_vmstate_remove(struct dink_vmstate *s, struct dink_err *err)
 {
-	return dink_exists(s->dir) ? dink_rm_rf(s->dir, err) : 0;
+	/* first: nobody finds the group again without the state */
+	int group = dink_cgroup_remove(dink_json_get(s->doc, "cgroup"), err);
+	_cleanup_(dink_err_clear) struct dink_err more = {};
+	int r = dink_exists(s->dir) ? dink_rm_rf(s->dir, group < 0 ? &more : err) : 0;
+
+	return group < 0 ? group : r;
 }
 
 int dink_vmstate_connect(const struct dink_vmstate *s, int *ret_fd, struct dink_err *err)

@@ -35,7 +35,10 @@ int dink_vmstate_save(struct dink_vmstate *s, struct dink_err *err) _must_check_
 /* dink_vmstate_alive() - whether the monitor lives */
 bool dink_vmstate_alive(const struct dink_vmstate *s);
 
-/* dink_vmstate_remove() - the folder goes */
+/*
+ * dink_vmstate_remove() - the container's cgroup and the folder go
+ * The folder goes also where the cgroup cannot, which is an error: another's processes are in it.
+ */
 int dink_vmstate_remove(struct dink_vmstate *s, struct dink_err *err) _must_check_;
 
 /*

@@ -26,7 +26,16 @@ processes() {
 	for child in $(pgrep -P "$1"); do processes "$child"; done
 }
 
+# left - pids of all that names the benchmark's folder, but for the daemon and its containerd
+left() {
+	local pid
+	for pid in $(pgrep -f -- "$bench_dir"); do
+		[ "$pid" = $$ ] || grep -qsE '^(dockerd|containerd|bash)$' "/proc/$pid/comm" || echo "$pid"
+	done
+}
+
 end() {
+	trap '' INT TERM
 	set +e
 	if [ -n "$dockerd_pid" ]; then
 		docker ps -aq | xargs -r docker rm -f >/dev/null
@@ -34,9 +43,9 @@ end() {
 	fi
 	stop "$iperf_pid"
 	stop "$virtiofsd_pid"
-	# a peer that was running when this was interrupted
-	for pid in $(processes $$); do
-		[ "$pid" = $$ ] || ! grep -qs qemu "/proc/$pid/comm" || stop "$pid"
+	# what was running when this was interrupted: a peer, a shim whose daemon did not get to it
+	for pid in $(left); do
+		processes "$pid" | xargs -r kill -KILL 2>/dev/null
 	done
 	for link in "${own_links[@]}"; do ip link del "$link"; done
 	awk -v d="$bench_dir" 'index($2, d) == 1 { print $2 }' /proc/self/mounts | sort -r |
@@ -44,6 +53,8 @@ end() {
 	rm -rf "$bench_dir"
 }
 trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 for program in qemu-system-x86_64 cpio mkfs.erofs; do
 	command -v "$program" >/dev/null || { echo "dink: $program is missing" >&2; exit 4; }
@@ -58,7 +69,9 @@ own_links+=("$bridge")
 ip addr add $host_ip/24 dev $bridge
 ip link set $bridge up
 export DOCKER_HOST=unix://$bench_dir/docker.sock
-dockerd --data-root "$bench_dir/data" --exec-root "$bench_dir/exec" -H "$DOCKER_HOST" \
+# of a session of its own: a Ctrl-C or a timeout is this script's to act on, and the daemon is needed to
+# clean up: signalled itself, it gives each container ten seconds, and a second signal finds them there
+setsid dockerd --data-root "$bench_dir/data" --exec-root "$bench_dir/exec" -H "$DOCKER_HOST" \
 	--pidfile "$bench_dir/docker.pid" --bridge $bridge --iptables=false --ip-masq=false \
 	--add-runtime "dink-vm=$bench_dir/dink-vm" >"$bench_dir/dockerd.log" 2>&1 &
 dockerd_pid=$!
@@ -351,10 +364,10 @@ for name in "${rows[@]}"; do
 done
 docker rm -f "$vm" "$runc" >/dev/null
 
-# nothing of a VM is left
+# nothing is left of what was run
 sleep 1
-if pgrep -af "$bench_dir.* monitor |guest.*$bench_dir" >"$bench_dir/left"; then
-	cat "$bench_dir/left"
+if [ -n "$(left)" ]; then
+	left | xargs ps -o pid,args -p
 	fail "processes are left"
 fi
 exit "$bench_missed"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `dink image build`: recipes to archives and disk images in a content-keyed cache. The two shipped
 # images come from the shared cache (built there if need be, about two minutes).
+# Its tests run two at a time.
 
 bats_require_minimum_version 1.5.0
 

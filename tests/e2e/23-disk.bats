@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `dink disk`: images made on the file, what is there kept, nothing left of a failure. Needs no
 # root but where a test says so. Loop devices themselves are in tests/unit/test_disk.c.
+# Its tests run two at a time.
 
 bats_require_minimum_version 1.5.0
 
@@ -249,6 +250,104 @@ on_btrfs() {
 	[[ ${lines[1]} == "net/store "*ext4*free* ]]
 }
 
+@test "a snapshot brings back what was, and goes with its image only when forced" {
+	need_root
+	"$dink" disk create -s 64MiB -t ext4 a.img
+	before=$(sha256sum <a.img)
+	"$dink" disk snapshot create a.img first
+	run -6 --separate-stderr "$dink" disk snapshot create a.img first
+	[[ $stderr == *"has a snapshot 'first' already"* ]]
+	dd if=/dev/urandom of=a.img bs=1M count=8 seek=16 conv=notrunc status=none
+	"$dink" disk snapshot create a.img second
+	run -0 "$dink" disk snapshot list a.img --json
+	[ "$(jq -r '.[].name' <<<"$output" | sort | paste -sd' ')" = "first second" ]
+	"$dink" disk snapshot rollback a.img first
+	[ "$(sha256sum <a.img)" = "$before" ]
+	run -2 --separate-stderr "$dink" disk snapshot rollback a.img third
+	[[ $stderr == *"a.img has no snapshot 'third'"* ]]
+	run -2 --separate-stderr "$dink" disk snapshot create a.img ../evil
+	[[ $stderr == *"is no name for a snapshot"* ]]
+	run -2 "$dink" disk snapshot explode a.img first
+	loop=$(losetup --find --show a.img)
+	run --separate-stderr "$dink" disk snapshot rollback a.img second
+	losetup --detach "$loop"
+	[ "$status" -eq 6 ]
+	[[ $stderr == *"a.img is in use"* ]]
+	run -6 --separate-stderr "$dink" disk rm a.img
+	[[ $stderr == *"a.img has snapshots (2)"*"--force"* ]]
+	"$dink" disk snapshot delete a.img second
+	"$dink" disk rm --force a.img
+	[ ! -e a.img ]
+	[ ! -e a.img.snapshots ]
+}
+
+@test "export and import keep the content and the holes, and no half image" {
+	"$dink" disk create -s 10GiB a.img
+	sum=$(btrfs inspect-internal dump-super a.img | grep -v ^superblock | sha256sum)
+	"$dink" disk export a.img a.tar.zst
+	[ "$(stat -c %s a.tar.zst)" -lt 1048576 ]
+	# others can read it
+	[ "$(tar --zstd -tvf a.tar.zst | awk '{ print $3, $NF }')" = "10737418240 a.img" ]
+	"$dink" disk import a.tar.zst b.img
+	[ "$(stat -c %s b.img)" -eq 10737418240 ]
+	[ "$(stat -c %b b.img)" -le $(($(stat -c %b a.img) + 64)) ]
+	[ "$(btrfs inspect-internal dump-super b.img | grep -v ^superblock | sha256sum)" = "$sum" ]
+	"$dink" disk check b.img
+	"$dink" disk export a.img | "$dink" disk import - c.img
+	cmp <(head -c 100M a.img) <(head -c 100M c.img)
+	run -6 --separate-stderr "$dink" disk import a.tar.zst b.img
+	[[ $stderr == *"b.img holds a btrfs filesystem"*"--force"* ]]
+	# cut off, of another kind, and nothing at all
+	head -c 1500 a.tar.zst >cut.tar.zst
+	tar -cf folder.tar -C / --no-recursion etc
+	: >empty.tar
+	for bad in cut.tar.zst folder.tar empty.tar /etc/passwd; do
+		run --separate-stderr "$dink" disk import "$bad" d.img
+		[ "$status" -eq 4 ]
+		[[ $stderr == *"importing d.img"* ]]
+		[ ! -e d.img ]
+		[ ! -e d.img.partial ]
+	done
+}
+
+@test "mount and unmount: a loop device for as long as it is mounted" {
+	need_root
+	"$dink" disk create -s 64MiB -t ext4 a.img
+	mkdir m
+	run -0 "$dink" disk mount a.img m
+	[[ $output == /dev/loop*" on m" ]]
+	run findmnt -no OPTIONS m
+	options=$output
+	run "$dink" disk mount a.img m
+	twice=$status
+	touch m/file
+	"$dink" disk unmount m
+	[[ $options == *nosuid*nodev* ]]
+	[ "$twice" -eq 6 ]
+	[ ! -e m/file ]
+	[ -z "$(losetup --associated a.img)" ]
+	run -2 --separate-stderr "$dink" disk unmount m
+	[[ $stderr == *"no disk image is mounted on m"* ]]
+}
+
+@test "trim gives back what was removed; a store that is none is told" {
+	need_root
+	[ -e /usr/bin/supermin ] || skip "no supermin"
+	"$dink" disk create -s 256MiB -t ext4 a.img
+	mkdir m
+	"$dink" disk mount a.img m
+	head -c 30M /dev/urandom >m/big
+	sync m/big
+	rm m/big
+	"$dink" disk unmount m
+	full=$(stat -c %b a.img)
+	run -0 "$dink" disk trim a.img
+	[ "$(stat -c %b a.img)" -lt $((full - 50000)) ]
+	"$dink" disk check a.img
+	run -2 --separate-stderr "$dink" disk docker a.img
+	[[ $stderr == *"no Docker daemon has its store in / of it"* ]]
+}
+
 @test "copy-in, ls, cat and copy-out look into an image without mounting it" {
 	need_root
 	[ -e /usr/bin/supermin ] || skip "no supermin"
@@ -256,7 +355,6 @@ on_btrfs() {
 	mkdir -p tree/sub out
 	head -c 3000000 /dev/urandom >tree/sub/data
 	echo hello >tree/file
-	before=$(losetup --list --noheadings | wc -l)
 	"$dink" disk copy-in a.img tree tree/file /
 	run -0 --separate-stderr "$dink" disk ls a.img --json
 	[ "$(jq -c . <<<"$output")" = '["file","tree"]' ]
@@ -264,7 +362,7 @@ on_btrfs() {
 	diff -r tree out/tree
 	grep -q "starting a VM" progress
 	[ "$(cat out/file)" = hello ]
-	[ "$(losetup --list --noheadings | wc -l)" -eq "$before" ]
+	[ -z "$(losetup --associated a.img)" ]
 }
 
 @test "what cannot be looked into is an error in words" {

@@ -253,6 +253,32 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 	[ -p "$T/vv/pipe" ] && [ ! -e "$T/vv/a" ]
 }
 
+# the long form: make conformance CONFORMANCE=volume
+@test "a volume under an exerciser: POSIX cases, a file against a model, a tree that two processes change" {
+	mkdir "$T/fs"
+	cc -std=gnu17 -D_GNU_SOURCE -O2 -static -I"$ROOT_DIR" -o "$T/exerciser" "$ROOT_DIR"/tests/fs/*.c
+	vmrun -d --name fs --network none -v "$T/fs:/v" -v "$T/exerciser:/exerciser:ro" box:1 sleep 300
+	docker exec fs sh -c '/exerciser cases /v && /exerciser model /v 400 && /exerciser tree /v 150 1 2' >"$T/fs.out" ||
+		{ cat "$T/fs.out"; false; }
+	# nothing more and nothing less than docs/dink-vm.md says
+	diff <(grep '^lacks' "$T/fs.out") - <<-END
+		lacks  O_TMPFILE
+		lacks  POSIX access lists decide
+	END
+	docker exec fs /exerciser digest /v >"$T/fs.inside"
+	[ "$(wc -l <"$T/fs.inside")" -ge 30 ]
+	"$T/exerciser" digest "$T/fs" | diff "$T/fs.inside" -
+	# inotify: its own changes, and none of the host's
+	docker exec fs /exerciser watch /v 4 >"$T/fs.seen" &
+	wait_for 5 grep -q ready "$T/fs.seen"
+	touch "$T/fs/by-host"
+	docker exec fs touch /v/by-guest
+	wait $!
+	grep -q "created by-guest" "$T/fs.seen"
+	run ! grep by-host "$T/fs.seen"
+	docker exec fs test -e /v/by-host
+}
+
 @test "a write by another user takes the set-user-id bit away, also in a volume" {
 	mkdir -m 777 "$T/suid"
 	for name in small large cut; do
@@ -333,6 +359,41 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 	docker top cc | grep 'sleep 1000$'
 	docker stats --no-stream --format '{{.MemUsage}}' cc | grep -q MiB
 	[ "$(docker exec cc echo alive)" = alive ]
+}
+
+# folder of a container's own cgroup: of the memory controller, or the one of version 2
+group_of() {
+	find /sys/fs/cgroup -type d -path "*/docker/$1" | grep -E '^/sys/fs/cgroup/(memory/)?docker/'
+}
+
+@test "a cgroup on the host with QEMU in it, its limits, lack of memory told; gone with rm" {
+	local id group qemu cpu
+	id=$(vmrun -d --name cc --network none -m 64m --memory-swap 64m --cpus 1 box:1 sleep 1000)
+	group=$(group_of "$id")
+	qemu=$(pgrep -f "qemu-system.*$T/guest")
+	grep -qx "$qemu" "$group/cgroup.procs"
+	grep -qx "$(docker inspect -f '{{.State.Pid}}' cc)" "$group/cgroup.procs"
+	if [ -e "$group/memory.max" ]; then
+		[ "$(cat "$group/memory.max")" -gt 167772160 ]
+		docker update --cpus 0.5 cc
+		[ "$(cat "$group/cpu.max")" = "60000 100000" ]
+	else
+		[ "$(cat "$group/memory.limit_in_bytes")" -gt 167772160 ]
+		[ "$(cat "$group/memory.limit_in_bytes")" -lt 1073741824 ]
+		cpu=$(dirname "$(find /sys/fs/cgroup -path "*/docker/$id/cpu.cfs_quota_us")")
+		[ "$(cat "$cpu/cpu.cfs_quota_us")" = 110000 ]
+		docker update --cpus 0.5 cc
+		[ "$(cat "$cpu/cpu.cfs_quota_us")" = 60000 ]
+		grep -qx "$qemu" "$cpu/cgroup.procs"
+	fi
+	# the guest's kernel kills it, the VM goes on, and its engine hears of it at the end
+	run -137 docker exec cc tail /dev/zero
+	[ "$(docker exec cc echo alive)" = alive ]
+	docker kill cc
+	[ "$(docker wait cc)" = 137 ]
+	[ "$(docker inspect -f '{{.State.OOMKilled}}' cc)" = true ]
+	docker rm cc
+	[ -z "$(find /sys/fs/cgroup -type d -name "$id")" ]
 }
 
 @test "cp in and out of a running container" {

@@ -109,6 +109,8 @@ was_loaded() { grep -q '\] loaded$' "$T/state/$1/monitor.log"; }
 	[ "$output" = ran ]
 	# shellcheck disable=SC2154 # bats sets stderr
 	[[ "$stderr" == *"no template: "* ]]
+	# and the time of each stage
+	[[ "$stderr" == *"] hello"*"] created"*"] started"*"] exited"* ]]
 }
 
 @test "a maker that is killed leaves nothing that stands in the way" {

@@ -20,8 +20,15 @@ setup_file() {
 	inner_bundle counts 'i=0; while :; do echo $i; i=$((i+1)); sleep 0.2; done'
 	inner_bundle asks 'dmesg | grep -m 1 -o "Hypervisor detected: .*"; grep -c -w -e svm -e vmx /proc/cpuinfo; cat; exit 7'
 	outer_bundle
+	# its cgroup of the outer container, cgroups being of version 2 there
+	jq '.linux.cgroupsPath = "/inner/b" | .linux.resources = {memory: {limit: 33554432}, cpu: {quota: 90000, period: 100000}}' \
+		<"$T/in/counts/config.json" >"$T/new"
+	mkdir "$T/in/limited"
+	mv "$T/new" "$T/in/limited/config.json"
 	run_vm create --bundle "$T/outer" outer </dev/null >"$T/outer.out" 2>&1
 	run_vm start outer
+	# as an engine in a container does: a cgroup with processes of its own has no controllers to give
+	outer sh -c 'mkdir /sys/fs/cgroup/init; for p in $(cat /sys/fs/cgroup/cgroup.procs); do echo $p >/sys/fs/cgroup/init/cgroup.procs; done 2>/dev/null; echo +cpu +memory +pids >/sys/fs/cgroup/cgroup.subtree_control'
 }
 
 teardown_file() {
@@ -53,7 +60,8 @@ outer_bundle() {
 		 | .process.capabilities |= map_values($capabilities)
 		 | .linux.devices = [{path: "/dev/kvm", type: "c", major: 10, minor: 232, fileMode: 384},
 			{path: "/dev/net/tun", type: "c", major: 10, minor: 200, fileMode: 384}]
-		 | .mounts += [{destination: "/usr", type: "bind", source: "/usr", options: ["rbind", "ro"]},
+		 | .mounts += [{destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup"},
+			{destination: "/usr", type: "bind", source: "/usr", options: ["rbind", "ro"]},
 			{destination: "/in", type: "bind", source: $in, options: ["rbind", "ro"]},
 			{destination: "/run", type: "tmpfs", source: "tmpfs"},
 			{destination: "/tmp", type: "tmpfs", source: "tmpfs"}]' \
@@ -97,16 +105,25 @@ inner_bundle() {
 }
 
 @test "by KVM: create, start, exec, exit codes, signals" {
-	outer sh -c 'exec /in/dink-vm --accel kvm --memory 160M create --bundle /in/counts b >/run/b.out </dev/null'
+	outer sh -c 'exec /in/dink-vm --accel kvm --memory 160M create --bundle /in/limited b >/run/b.out </dev/null'
 	inner start b
 	[ "$(inner state b | jq -r .status)" = running ]
 	run inner exec b sh -c 'echo in the inner guest; exit 9'
 	[ "$output" = "in the inner guest" ]
 	[ "$status" -eq 9 ]
 	wait_for 20 outer grep -qx 3 /run/b.out
+	# its VM is in a cgroup of its own, with its limits, and lack of memory in it is told there
+	outer sh -c 'grep -qx "$(pgrep qemu-system)" /sys/fs/cgroup/inner/b/cgroup.procs'
+	[ "$(outer cat /sys/fs/cgroup/inner/b/memory.max)" -gt 167772160 ]
+	[ "$(outer cat /sys/fs/cgroup/inner/b/cpu.max)" = "100000 100000" ]
+	outer grep -qx 'oom_kill 0' /sys/fs/cgroup/inner/b/memory.events
+	run -137 inner exec b tail /dev/zero
 	inner kill b KILL
 	wait_for 20 outer sh -c '/in/dink-vm state b | grep -q stopped'
+	outer grep -qx 'oom_kill 1' /sys/fs/cgroup/inner/b/memory.events
 	inner delete b
+	run outer ls -d /sys/fs/cgroup/inner/b
+	[ "$status" -ne 0 ]
 }
 
 @test "by KVM: checkpoint, and two restored from it go on counting" {

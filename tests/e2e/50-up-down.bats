@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # up, status, down, gc on the real thing: a layer with its own dockerd on a btrfs disk, a container
 # in it. Needs root, dockerd, loop devices, btrfs. Each test leaves nothing.
+# Its tests run two at a time, each with an engine of its own.
 
 # shellcheck disable=SC2154 # set by up_setup
 # shellcheck disable=SC2030,SC2031 # each test has its own environment
@@ -82,6 +83,13 @@ starts() {
 	no_residue down kept
 	run -0 --separate-stderr "$dink" status --json "$name"
 	[ "$(jq -r '.[0].state' <<<"$output")" = down ]
+
+	# the daemon's store can be read while nothing runs
+	run -0 --separate-stderr "$dink" disk docker --json "$DINK_STATE_DIR/instances/$name/disks/store.img"
+	[ "$(jq -r '.driver' <<<"$output")" = btrfs ]
+	[ "$(jq -r '.containers[].name' <<<"$output")" = "$name.docker.inner" ]
+	[[ $(jq -r '.volumes[]' <<<"$output") == *kept* ]]
+	[[ $(jq -r '.images[] | "\(.name) \(.layers)"' <<<"$output") == *debian*" 1" ]]
 
 	"$dink" up -q "$scenario"
 	run -0 env DOCKER_HOST="unix://$sock" docker volume ls -q

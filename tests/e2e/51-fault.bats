@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Under fire: dink is killed, or a step fails, at each step in turn; what it made is removed behind
 # its back. Then nothing may be left, and `up` works again.
+# Its tests run two at a time, each with an engine of its own.
 
 # shellcheck disable=SC2154 # set by up_setup
 # shellcheck disable=SC2030,SC2031 # each test has its own environment
@@ -27,7 +28,7 @@ count_steps() {
 }
 
 # killed_at N:MOMENT: `up` dies there; `down` by name leaves the disk, with --volumes nothing.
-# That `up` works again is shown by the next round, which comes to the next step.
+# That `up` works again is shown by the next round, which comes to a later step.
 killed_at() {
 	local status=0
 	DINK_KILL_AT=$1 "$dink" up -q "$scenario" || status=$?
@@ -40,14 +41,23 @@ killed_at() {
 	no_residue "step $1, down --volumes"
 }
 
-@test "SIGKILL before, after and at the end of each step, then down: nothing is left" {
+# killed_at_each FIRST: every other step from there, so that two tests have all of them
+killed_at_each() {
 	total=$(count_steps)
 	[ "$total" -gt 8 ]
-	for n in $(seq 1 "$total"); do
+	for n in $(seq "$1" 2 "$total"); do
 		for when in "${moments[@]}"; do
 			killed_at "$n:$when"
 		done
 	done
+}
+
+@test "SIGKILL before, after and at the end of the odd steps, then down: nothing is left" {
+	killed_at_each 1
+}
+
+@test "SIGKILL before, after and at the end of the even steps, then down: nothing is left" {
+	killed_at_each 2
 }
 
 @test "a failure at each step: up says so and undoes all it did" {

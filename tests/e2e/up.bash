@@ -13,7 +13,7 @@ up_setup() {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
 	command -v dockerd >/dev/null || skip "needs dockerd"
 	export NO_COLOR=1
-	export DINK_STATE_DIR=${BATS_FILE_TMPDIR:?}/state DINK_RUN_DIR=$BATS_FILE_TMPDIR/run
+	export DINK_STATE_DIR=${BATS_TEST_TMPDIR:?}/state DINK_RUN_DIR=$BATS_TEST_TMPDIR/run
 	unset DOCKER_HOST DINK_KILL_AT DINK_FAIL_AT
 	# these tests look at, and kill, the private engine
 	if curl -s --max-time 2 --unix-socket /run/docker.sock http://d/_ping >/dev/null; then
@@ -53,7 +53,7 @@ lasting_orphans() {
 }
 
 bridge_of_ours() {
-	local mac=$BATS_FILE_TMPDIR/mac
+	local mac=$BATS_TEST_TMPDIR/mac
 	[ ! -e "$DINK_STATE_DIR/engine/engine.json" ] ||
 		jq -r .mac "$DINK_STATE_DIR/engine/engine.json" >"$mac"
 	[ ! -s "$mac" ] || ip -o link show type bridge | grep -F "$(cat "$mac")"

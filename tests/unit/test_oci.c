@@ -101,6 +101,10 @@ static void test_host_parts_are_gone(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
 		assert_null(dink_json_get(o->config, gone[i]));
 	assert_string_equal(o->netns, "/run/netns/n");
+	/* the host's own cgroup takes them as they were */
+	assert_string_equal(o->cgroups_path, "/docker/x");
+	assert_string_equal(dink_json_str_or(o->limits, "cpu.cpus", ""), "0");
+	assert_int_equal(dink_json_int_or(o->limits, "memory.swap", 0), 5);
 	assert_int_equal(dink_json_len(o->hooks, "prestart"), 1);
 	assert_string_equal(dink_json_str_or(o->annotations, "a", ""), "b");
 	const char *ns = json_object_to_json_string_ext(

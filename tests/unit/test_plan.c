@@ -102,6 +102,37 @@ static void test_golden(void **state)
 			golden_one(scenarios[i], hosts[k], false);
 	golden_one("docker-in-kata", "debian12-tcg", true);
 	golden_one("vm", "debian13-kata", true);
+	golden_one("replicated-hosts", "debian12-tcg", false);
+	golden_one("replicated-hosts", "debian12-tcg", true);
+}
+
+/* A clone for each copy, of a disk that nobody writes, or that a VM does. */
+static void test_clones(void **state)
+{
+	static const char head[] =
+		"dink: 1\nname: n\ndisks: {store: {size: 1GiB}}\nlayers:\n"
+		"  a: {image: debian, count: 2, disks: {store: {target: /d, clone: true}}}\n";
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s = parse(head);
+	_cleanup_(dink_plan_freep) struct dink_plan *p = plan(s, "debian12-tcg");
+	_cleanup_free_ char *text = xasprintf("%s  b: {image: debian, disks: {store: /d}}\n", head);
+	_cleanup_(dink_scenario_freep) struct dink_scenario *written = parse(text);
+	_cleanup_(dink_facts_freep) struct dink_facts *f = host("debian12-tcg");
+	_cleanup_(dink_plan_freep) struct dink_plan *none = NULL;
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+
+	(void)state;
+	assert_int_equal(p->n_disks, 3);
+	assert_string_equal(p->disks[2].name, "store.a-2");
+	assert_string_equal(p->disks[2].file, "disks/store.a-2.img");
+	assert_int_equal(p->disks[0].clone_of, -1);
+	assert_int_equal(p->disks[2].clone_of, 0);
+	assert_int_equal(p->layers[1].disks[0].disk, 2);
+	assert_int_equal(dink_plan_writer(p, 0), -1);
+	assert_int_equal(dink_plan_writer(p, 2), 1);
+	/* what a container writes cannot be brought to rest */
+	assert_true(dink_plan_make(written, f, &none, &err) < 0);
+	assert_int_equal(err.code, DINK_E_SCENARIO);
+	assert_non_null(strstr(err.msg, "layer n/b writes disk store"));
 }
 
 static void test_counts(void **state)
@@ -220,9 +251,10 @@ static void test_thousand_layers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden),	      cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_drivers),	      cmocka_unit_test(test_kata_choice),
-		cmocka_unit_test(test_crun_in_guest), cmocka_unit_test(test_thousand_layers),
+		cmocka_unit_test(test_golden),		cmocka_unit_test(test_clones),
+		cmocka_unit_test(test_counts),		cmocka_unit_test(test_drivers),
+		cmocka_unit_test(test_kata_choice),	cmocka_unit_test(test_crun_in_guest),
+		cmocka_unit_test(test_thousand_layers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

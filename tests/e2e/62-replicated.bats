@@ -1,0 +1,84 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# scenarios/replicated-hosts.yaml on the real thing: a store is prepared once, in a VM, and four VMs
+# begin with a clone of it each. Needs root, dockerd and QEMU.
+
+bats_require_minimum_version 1.5.0
+
+name=replicated-hosts
+
+setup_file() {
+	[ "$(id -u)" -eq 0 ] || skip "needs root"
+	command -v dockerd >/dev/null || skip "needs dockerd"
+	cd "$BATS_TEST_DIRNAME/../.." || return
+	export dink=$PWD/build/dink NO_COLOR=1
+	export DINK_STATE_DIR=$BATS_FILE_TMPDIR/state DINK_RUN_DIR=$BATS_FILE_TMPDIR/run
+	unset DOCKER_HOST
+	"$dink" up --quiet scenarios/$name.yaml
+}
+
+teardown_file() {
+	local left
+	[ -n "${dink:-}" ] || return 0
+	if [ -d "$DINK_STATE_DIR/instances/$name" ]; then
+		"$dink" down --quiet --wait --volumes $name
+	fi
+	left=$(
+		pgrep -af "$BATS_FILE_TMPDIR/(state|run)"
+		grep -F "$DINK_STATE_DIR" /proc/self/mountinfo
+		losetup -a | grep -F "$DINK_STATE_DIR"
+	)
+	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
+}
+
+setup() {
+	disks=$DINK_STATE_DIR/instances/$name/disks
+}
+
+# of LAYER COMMAND...: by the user's own client
+of() {
+	local layer=$1
+	shift
+	(eval "$("$dink" env "$name/$layer")" && "$@")
+}
+
+# What a daemon calls a layer on its disk is random, and another after each load.
+random_names() {
+	"$dink" exec "$name/$1" -- sh -c 'cat /var/lib/docker/image/btrfs/layerdb/sha256/*/cache-id'
+}
+
+@test "each host has its own identity, and the image that was loaded once" {
+	local seed layer
+	seed=$(random_names seed)
+	for layer in host-1 host-2 host-3 host-4; do
+		[ "$(random_names $layer)" = "$seed" ]
+		of $layer docker inspect debian >/dev/null
+		[ "$(of $layer docker ps --format '{{.Names}}')" = "$name.$layer.inner" ]
+		of $layer docker info --format '{{.ID}}' >>"$BATS_TEST_TMPDIR/ids"
+		"$dink" exec $name/$layer -- hostname >>"$BATS_TEST_TMPDIR/names"
+		blkid -p -o value -s UUID "$disks/store.$layer.img" >>"$BATS_TEST_TMPDIR/uuids"
+	done
+	[ "$(of seed docker ps -aq | wc -l)" -eq 0 ]
+	for file in ids names uuids; do
+		[ "$(sort -u "$BATS_TEST_TMPDIR/$file" | wc -l)" -eq 4 ]
+	done
+	[ "$("$dink" exec $name/host-2/inner -- cat /etc/debian_version | cut -d. -f1)" = 12 ]
+}
+
+@test "a second up changes nothing; what one host writes the others do not have" {
+	run -0 --separate-stderr "$dink" up --json scenarios/$name.yaml
+	[ "$(jq '[.steps[] | select(.was_there | not) | select(.step != "up")] | length' <<<"$output")" = 0 ]
+	of host-1 docker volume create mine
+	[ -z "$(of host-2 docker volume ls -q)" ]
+	[ -z "$(of seed docker volume ls -q)" ]
+}
+
+@test "down leaves the disks, each of them sound" {
+	local f
+	run -0 "$dink" down $name
+	for f in store store.host-1 store.host-2 store.host-3 store.host-4; do
+		run -0 "$dink" disk check "$disks/$f.img"
+	done
+	run -0 "$dink" down --volumes $name
+	[ ! -e "$DINK_STATE_DIR/instances/$name" ]
+}
