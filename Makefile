@@ -7,6 +7,7 @@
 # make check-fast unit tests, goldens and fuzz corpora: no root, no engines, under a minute
 # make conformance   the same engine commands with runc and with dink-vm, compared; needs root, takes
 #                 about 20 minutes; CONFORMANCE="docker WORDS" picks, LONG=1 adds the long ones;
+#                 CONFORMANCE=trixie runs them on the engines of Debian 13;
 #                 CONFORMANCE=volume is file-system exercisers on a volume of a container
 # make bench      benchmarks; BENCH=name picks one
 # make lint       format, include rule, clang-tidy, cppcheck, shellcheck, both compilers

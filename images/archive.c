@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-enum { CONFIG_MAX = 4 << 20, REF_MAX = 400, CHUNK = 256 << 10 };
+enum { CONFIG_MAX = 4 << 20, REF_MAX = 400, LAYERS_MAX = 512, CHUNK = 256 << 10 };
 
 static void digest_of(const void *bytes, size_t n, char ret_hex[65])
 {
@@ -195,8 +195,38 @@ static int read_manifest(const char *path, struct json_object *o, const char **r
 	return 0;
 }
 
-int dink_archive_identify(const char *path, char **ret_id, char **ret_ref, struct dink_err *err)
+void dink_archive_info_clear(struct dink_archive_info *i)
 {
+	free(i->id);
+	free(i->ref);
+	dink_strv_clear(&i->diff_ids);
+	dink_strv_clear(&i->members);
+	*i = (struct dink_archive_info){};
+}
+
+/* Layers as the manifest calls them and as the config does, in the same order. */
+static int read_layers(const char *path, struct json_object *manifest, const char *config, size_t n,
+		       struct dink_archive_info *info, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *o = NULL;
+	struct json_object *first = json_object_array_get_idx(manifest, 0);
+	struct json_object *members, *ids;
+
+	int e = dink_json_parse(config, n, "the image's config", &o, err);
+	if (e < 0)
+		return e;
+	members = dink_json_get(first, "Layers");
+	ids = dink_json_get(o, "rootfs.diff_ids");
+	if (!members || !ids || !dink_json_to_strv(members, &info->members) ||
+	    !dink_json_to_strv(ids, &info->diff_ids) || info->members.n != info->diff_ids.n ||
+	    info->members.n > LAYERS_MAX)
+		return dink_err_set(err, DINK_E_HOST, EBADMSG, "%s: the image's layers", path);
+	return 0;
+}
+
+int dink_archive_read(const char *path, struct dink_archive_info *ret, struct dink_err *err)
+{
+	_cleanup_(dink_archive_info_clear) struct dink_archive_info info = {};
 	_cleanup_json_ struct json_object *o = NULL;
 	_cleanup_free_ char *text = NULL, *config = NULL;
 	const char *config_name, *ref = NULL;
@@ -215,10 +245,26 @@ int dink_archive_identify(const char *path, char **ret_id, char **ret_ref, struc
 		if (e == -ENOENT && !dink_err_is_set(err))
 			e = dink_err_set(err, DINK_E_HOST, ENOENT, "%s: its config", path);
 	}
+	if (e == 0)
+		e = read_layers(path, o, config, n, &info, err);
 	if (e < 0)
 		return dink_err_push(err, "reading the image archive %s", path);
 	digest_of(config, n, id);
-	*ret_ref = ref ? xstrdup(ref) : NULL;
-	*ret_id = xasprintf("sha256:%s", id);
+	info.id = xasprintf("sha256:%s", id);
+	info.ref = ref ? xstrdup(ref) : NULL;
+	*ret = info;
+	info = (struct dink_archive_info){};
+	return 0;
+}
+
+int dink_archive_identify(const char *path, char **ret_id, char **ret_ref, struct dink_err *err)
+{
+	_cleanup_(dink_archive_info_clear) struct dink_archive_info info = {};
+	int e = dink_archive_read(path, &info, err);
+
+	if (e < 0)
+		return e;
+	*ret_id = TAKE_PTR(info.id);
+	*ret_ref = TAKE_PTR(info.ref);
 	return 0;
 }

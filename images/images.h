@@ -42,3 +42,14 @@ int dink_image_get(const char *name, const char *recipe, const struct dink_progr
 int dink_image_lookup(const char *name, const char *recipe, struct dink_image *ret,
 		      struct dink_err *err) _must_check_;
 void dink_image_clear(struct dink_image *i);
+
+/* What a docker archive of one image holds. */
+struct dink_archive_info {
+	char *id;		   /* "sha256:HEX" */
+	char *ref;		   /* its first name; NULL if it has none */
+	struct dink_strv diff_ids; /* of the layers, the lowest first */
+	struct dink_strv members;  /* what each layer is called in the archive */
+};
+int dink_archive_read(const char *path, struct dink_archive_info *ret,
+		      struct dink_err *err) _must_check_;
+void dink_archive_info_clear(struct dink_archive_info *i);

@@ -145,7 +145,8 @@ void agent_boot(void)
 	fill_stdio();
 	enable_controllers();
 	raise_limits();
-	mkdir(AGENT_DIR, 0700);
+	/* the root of a user namespace passes through to its container's files */
+	mkdir(AGENT_DIR, 0711);
 	mkdir(AGENT_CRUN_ROOT, 0700);
 	if (agent_loopback_up(&err) < 0)
 		agent_say("loopback: %s", err.msg);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The network request, by rtnetlink: NICs are found by their place on the PCI bus (a name or a MAC
- * says nothing before they are set) and get name, MAC, MTU, addresses, routes and neighbours.
+ * says nothing before they are set) and get name, MAC, MTU, addresses, routes and neighbours. Those
+ * without a link have no driver, and so no interface, until there is one for them.
  */
 #include "cmd/dink-agent/agent.h"
 
@@ -16,12 +17,15 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-enum { NICS_MAX = 64, NL_MAX = 1024 };
+enum { NICS_MAX = 64, NL_MAX = 1024, ROUTES_MAX = 512 };
 
 struct nic {
-	char name[IF_NAMESIZE];
 	char device[PATH_MAX]; /* sorts by PCI address */
 };
+
+/* As they were found when all of them had their driver. */
+static struct nic *cards;
+static size_t n_cards;
 
 /* An address of either family. */
 struct ip {
@@ -130,23 +134,42 @@ static int compare_nics(const void *a, const void *b)
 	return strcmp(((const struct nic *)a)->device, ((const struct nic *)b)->device);
 }
 
-static size_t list_nics(struct nic *nics)
+static void learn_cards(void)
 {
-	_cleanup_closedir_ DIR *d = opendir("/sys/class/net");
+	_cleanup_closedir_ DIR *d = n_cards ? NULL : opendir("/sys/class/net");
 	struct dirent *de;
-	size_t n = 0;
 
-	while (d && n < NICS_MAX && (de = readdir(d))) {
+	if (!cards)
+		cards = xcalloc(NICS_MAX, sizeof(*cards));
+	while (d && n_cards < NICS_MAX && (de = readdir(d))) {
 		_cleanup_free_ char *path = xasprintf("/sys/class/net/%s/device", de->d_name);
 
-		if (de->d_name[0] == '.' || strlen(de->d_name) >= IF_NAMESIZE ||
-		    !realpath(path, nics[n].device))
-			continue;
-		snprintf(nics[n].name, sizeof(nics[n].name), "%s", de->d_name);
-		n++;
+		if (de->d_name[0] != '.' && realpath(path, cards[n_cards].device))
+			n_cards++;
 	}
-	qsort(nics, n, sizeof(*nics), compare_nics);
-	return n;
+	if (d)
+		qsort(cards, n_cards, sizeof(*cards), compare_nics);
+}
+
+/* find_index() - of a card's interface; 0 = it has none */
+static unsigned find_index(const struct nic *nic)
+{
+	_cleanup_free_ char *path = xasprintf("%s/net", nic->device);
+	_cleanup_closedir_ DIR *d = opendir(path);
+	struct dirent *de;
+
+	while (d && (de = readdir(d))) {
+		if (de->d_name[0] != '.')
+			return if_nametoindex(de->d_name);
+	}
+	return 0;
+}
+
+static int drive_nic(const struct nic *nic, const char *verb)
+{
+	_cleanup_free_ char *path = xasprintf("/sys/bus/virtio/drivers/virtio_net/%s", verb);
+
+	return agent_write_file(path, strrchr(nic->device, '/') + 1);
 }
 
 static int set_link(unsigned index, unsigned up, uint16_t attr, const void *data, size_t n)
@@ -181,7 +204,8 @@ static int free_name(unsigned index, const char *name)
 	if (!other || other == index)
 		return 0;
 	snprintf(spare, sizeof(spare), "was%u", other);
-	return set_link(other, 0, IFLA_IFNAME, spare, strlen(spare) + 1);
+	int r = set_link(other, 0, 0, NULL, 0);
+	return r < 0 ? r : set_link(other, 0, IFLA_IFNAME, spare, strlen(spare) + 1);
 }
 
 /* shape_link() - name, MAC, MTU, up */
@@ -196,7 +220,10 @@ static int shape_link(struct json_object *l, unsigned index, struct dink_err *er
 	if (strlen(name) >= IF_NAMESIZE || (*mac && !parse_mac(mac, hw)))
 		return dink_err_set(err, DINK_E_USAGE, EINVAL, "link '%s' with MAC '%s'", name,
 				    mac);
-	if (*name)
+	/* one that is up keeps its name, also where the same request takes it down */
+	if (*name || *mac)
+		r = set_link(index, 0, 0, NULL, 0);
+	if (!r && *name)
 		r = free_name(index, name);
 	if (!r && *name)
 		r = set_link(index, 0, IFLA_IFNAME, name, strlen(name) + 1);
@@ -213,7 +240,7 @@ static int shape_link(struct json_object *l, unsigned index, struct dink_err *er
 
 /* --- addresses, routes, neighbours --- */
 
-static int add_address(const char *text, unsigned index, struct dink_err *err)
+static int put_address(const char *text, unsigned index, bool gone, struct dink_err *err)
 {
 	struct ip ip;
 	struct ifaddrmsg head = {.ifa_index = index};
@@ -226,7 +253,8 @@ static int add_address(const char *text, unsigned index, struct dink_err *err)
 	head.ifa_prefixlen = (uint8_t)ip.prefix;
 	/* the host's own stack answered for this address until now: no need to probe for it */
 	head.ifa_flags = ip.family == AF_INET6 ? IFA_F_NODAD : 0;
-	nl_start(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &head, sizeof(head));
+	nl_start(&m, gone ? RTM_DELADDR : RTM_NEWADDR, gone ? 0 : NLM_F_CREATE | NLM_F_REPLACE,
+		 &head, sizeof(head));
 	nl_add(&m, IFA_LOCAL, ip.bytes, ip.len);
 	nl_add(&m, IFA_ADDRESS, ip.bytes, ip.len);
 	if (ip.family == AF_INET && ip.prefix < 31) {
@@ -240,10 +268,14 @@ static int add_address(const char *text, unsigned index, struct dink_err *err)
 		nl_add(&m, IFA_BROADCAST, all, 4);
 	}
 	r = nl_send(&m);
-	return r < 0 && r != -EEXIST ? dink_err_set(err, DINK_E_HOST, -r, "address %s", text) : 0;
+	return r < 0 && r != -EEXIST && !gone
+		       ? dink_err_set(err, DINK_E_HOST, -r, "address %s", text)
+		       : 0;
 }
 
-static int add_route(struct json_object *o, unsigned index, struct dink_err *err)
+/* put_route() - type and flags: to have it behind others to one place, before them, or no more */
+static int put_route(struct json_object *o, unsigned index, uint16_t type, uint16_t flags,
+		     struct dink_err *err)
 {
 	const char *to = dink_json_str_or(o, "to", "default");
 	const char *via = dink_json_str_or(o, "via", "");
@@ -266,7 +298,7 @@ static int add_route(struct json_object *o, unsigned index, struct dink_err *err
 		dst.family = gw.family ? gw.family : from.family ? from.family : AF_INET;
 	head.rtm_family = (uint8_t)dst.family;
 	head.rtm_dst_len = (uint8_t)dst.prefix;
-	nl_start(&m, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &head, sizeof(head));
+	nl_start(&m, type, flags, &head, sizeof(head));
 	if (dst.prefix)
 		nl_add(&m, RTA_DST, dst.bytes, dst.len);
 	if (*via)
@@ -277,7 +309,10 @@ static int add_route(struct json_object *o, unsigned index, struct dink_err *err
 		nl_add(&m, RTA_PRIORITY, &metric, sizeof(metric));
 	nl_add(&m, RTA_OIF, &index, sizeof(index));
 	r = nl_send(&m);
-	return r < 0 ? dink_err_set(err, DINK_E_HOST, -r, "route to %s via '%s'", to, via) : 0;
+	/* what went with its address is gone, too */
+	return r < 0 && r != -EEXIST && type == RTM_NEWROUTE
+		       ? dink_err_set(err, DINK_E_HOST, -r, "route to %s via '%s'", to, via)
+		       : 0;
 }
 
 static int add_neighbour(struct json_object *o, unsigned index, struct dink_err *err)
@@ -301,23 +336,22 @@ static int add_neighbour(struct json_object *o, unsigned index, struct dink_err 
 
 static int fill_link(struct json_object *l, unsigned index, struct dink_err *err)
 {
-	struct json_object *list = dink_json_get(l, "addresses");
+	struct json_object *list = dink_json_get(l, "drop.routes");
 	int r = 0;
 
+	for (size_t i = 0, n = dink_json_len(l, "drop.routes"); i < n && !r; i++)
+		r = put_route(json_object_array_get_idx(list, i), index, RTM_DELROUTE, 0, err);
+	list = dink_json_get(l, "drop.addresses");
+	for (size_t i = 0, n = dink_json_len(l, "drop.addresses"); i < n && !r; i++) {
+		const char *text = json_object_get_string(json_object_array_get_idx(list, i));
+
+		r = put_address(text ? text : "", index, true, err);
+	}
+	list = dink_json_get(l, "addresses");
 	for (size_t i = 0, n = dink_json_len(l, "addresses"); i < n && !r; i++) {
 		const char *text = json_object_get_string(json_object_array_get_idx(list, i));
 
-		r = add_address(text ? text : "", index, err);
-	}
-	/* gateways are reached by on-link routes: those first */
-	for (int via = 0; via < 2 && !r; via++) {
-		list = dink_json_get(l, "routes");
-		for (size_t i = 0, n = dink_json_len(l, "routes"); i < n && !r; i++) {
-			struct json_object *o = json_object_array_get_idx(list, i);
-
-			if (!!*dink_json_str_or(o, "via", "") == via)
-				r = add_route(o, index, err);
-		}
+		r = put_address(text ? text : "", index, false, err);
 	}
 	list = dink_json_get(l, "neighbours");
 	for (size_t i = 0, n = dink_json_len(l, "neighbours"); i < n && !r; i++)
@@ -325,14 +359,52 @@ static int fill_link(struct json_object *l, unsigned index, struct dink_err *err
 	return r;
 }
 
+/* A route and the interface that it is of. */
+struct way {
+	struct json_object *route;
+	unsigned index;
+};
+
+/* gateways are reached by on-link routes: those first */
+static int compare_ways(const void *a, const void *b)
+{
+	struct json_object *x = ((const struct way *)a)->route;
+	struct json_object *y = ((const struct way *)b)->route;
+	int via = !!*dink_json_str_or(x, "via", "") - !!*dink_json_str_or(y, "via", "");
+	int64_t n = dink_json_int_or(x, "order", 0), m = dink_json_int_or(y, "order", 0);
+
+	return via ? via : n < m ? -1 : n > m;
+}
+
+/* add_routes() - of all links, in the order that the host has them in */
+static int add_routes(struct json_object *links, const unsigned *index, bool late,
+		      struct dink_err *err)
+{
+	_cleanup_free_ struct way *ways = xcalloc(ROUTES_MAX, sizeof(*ways));
+	size_t n = 0, n_links = links ? json_object_array_length(links) : 0;
+	int r = 0;
+
+	for (size_t i = 0; i < n_links; i++) {
+		struct json_object *l = json_object_array_get_idx(links, i);
+		struct json_object *list = dink_json_get(l, "routes");
+
+		for (size_t k = 0, m = dink_json_len(l, "routes"); k < m && n < ROUTES_MAX; k++)
+			ways[n++] = (struct way){json_object_array_get_idx(list, k), index[i]};
+	}
+	qsort(ways, n, sizeof(*ways), compare_ways);
+	for (size_t i = 0; i < n && !r; i++)
+		r = put_route(ways[i].route, ways[i].index, RTM_NEWROUTE,
+			      late ? NLM_F_CREATE : NLM_F_CREATE | NLM_F_APPEND, err);
+	return r;
+}
+
 /* remove_nic() - a card without a link has no place in a container: its driver lets go of it */
 static void remove_nic(const struct nic *nic)
 {
-	const char *slash = strrchr(nic->device, '/');
-	int r = agent_write_file("/sys/bus/virtio/drivers/virtio_net/unbind", slash + 1);
+	int r = find_index(nic) ? drive_nic(nic, "unbind") : 0;
 
 	if (r < 0)
-		agent_say("removing %s: %s", nic->name, strerror(-r));
+		agent_say("removing a network card: %s", strerror(-r));
 }
 
 /* del_addresses() - IPv4's: the others go with the link going down, as do routes and neighbours */
@@ -378,53 +450,82 @@ static int del_addresses(unsigned index)
 
 int agent_network_forget(struct dink_err *err)
 {
-	_cleanup_free_ struct nic *nics = xcalloc(NICS_MAX, sizeof(*nics));
-	size_t n = list_nics(nics);
+	learn_cards();
+	for (size_t i = 0; i < n_cards; i++) {
+		unsigned index = find_index(&cards[i]);
+		int r = index ? set_link(index, 0, 0, NULL, 0) : 0;
 
-	for (size_t i = 0; i < n; i++) {
-		unsigned index = if_nametoindex(nics[i].name);
-		int r = set_link(index, 0, 0, NULL, 0);
-
-		if (r == 0)
+		if (index && r == 0)
 			r = del_addresses(index);
 		if (r < 0)
-			return dink_err_set(err, DINK_E_HOST, -r, "forgetting the addresses of %s",
-					    nics[i].name);
+			return dink_err_set(err, DINK_E_HOST, -r,
+					    "forgetting the addresses of a network card");
 	}
 	return 0;
+}
+
+/* take_card() - the number of its interface; ret 0 and an error if there is none */
+static unsigned take_card(int64_t at, struct dink_err *err)
+{
+	if (at < 0 || (size_t)at >= n_cards) {
+		(void)!dink_err_set(err, DINK_E_HOST, ENODEV,
+				    "no network card %lld: the guest has %zu", (long long)at,
+				    n_cards);
+		return 0;
+	}
+	unsigned index = find_index(&cards[at]);
+	if (index)
+		return index;
+	int r = drive_nic(&cards[at], "bind");
+	index = r < 0 ? 0 : find_index(&cards[at]);
+	if (!index)
+		(void)!dink_err_set(err, DINK_E_HOST, r < 0 ? -r : ENODEV, "network card %lld",
+				    (long long)at);
+	return index;
+}
+
+static void drop_gone(struct json_object *msg)
+{
+	struct json_object *gone = dink_json_get(msg, "gone");
+
+	for (size_t i = 0, n = dink_json_len(msg, "gone"); i < n; i++) {
+		int64_t at = json_object_get_int64(json_object_array_get_idx(gone, i));
+
+		if (at >= 0 && (size_t)at < n_cards)
+			remove_nic(&cards[at]);
+	}
 }
 
 int agent_network(struct json_object *msg, struct dink_err *err)
 {
 	struct json_object *links = dink_json_get(msg, "links");
-	size_t n = dink_json_len(msg, "links"), n_nics;
-	_cleanup_free_ struct nic *nics = xcalloc(NICS_MAX, sizeof(*nics));
+	bool used[NICS_MAX] = {}, only = dink_json_bool_or(msg, "only", false);
 	unsigned index[NICS_MAX];
-	bool used[NICS_MAX] = {};
+	size_t n = dink_json_len(msg, "links");
+	int r = 0;
 
-	n_nics = list_nics(nics);
-	/* numbers now: names change below */
-	for (size_t i = 0; i < n_nics; i++)
-		index[i] = if_nametoindex(nics[i].name);
+	learn_cards();
+	drop_gone(msg);
+	if (n > NICS_MAX)
+		return dink_err_set(err, DINK_E_USAGE, E2BIG, "%zu links", n);
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *l = json_object_array_get_idx(links, i);
 		int64_t at = dink_json_int_or(l, "index", -1);
-		int r;
 
-		if (at < 0 || (size_t)at >= n_nics)
-			return dink_err_set(err, DINK_E_HOST, ENODEV,
-					    "no network card %lld: the guest has %zu",
-					    (long long)at, n_nics);
+		index[i] = take_card(at, err);
+		if (!index[i])
+			return -ENODEV;
 		used[at] = true;
-		r = shape_link(l, index[at], err);
+		r = shape_link(l, index[i], err);
 		if (!r)
-			r = fill_link(l, index[at], err);
+			r = fill_link(l, index[i], err);
 		if (r < 0)
 			return r;
 	}
-	for (size_t i = 0; dink_json_bool_or(msg, "only", false) && i < n_nics; i++) {
+	r = add_routes(links, index, !only, err);
+	for (size_t i = 0; only && i < n_cards; i++) {
 		if (!used[i])
-			remove_nic(&nics[i]);
+			remove_nic(&cards[i]);
 	}
-	return 0;
+	return r;
 }

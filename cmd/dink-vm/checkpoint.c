@@ -281,6 +281,8 @@ int vm_checkpoint(const struct vm_globals *g, char **argv, struct dink_err *err)
 		{0, "ext-unix-sk", VM_OPT_FLAG, &has, NULL},
 		{0, "shell-job", VM_OPT_FLAG, &has, NULL},
 		{0, "file-locks", VM_OPT_FLAG, &has, NULL},
+		{0, "manage-cgroups-mode", VM_OPT_STRING, &work, NULL},
+		{0, "empty-ns", VM_OPT_STRING, &work, NULL},
 		{},
 	};
 	int r = vm_parse_id("checkpoint", argv, opts, &id, err);

@@ -176,7 +176,7 @@ int vm_update(const struct vm_globals *g, char **argv, struct dink_err *err)
 {
 	_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
 	_cleanup_json_ struct json_object *resources = NULL;
-	const char *file = NULL;
+	const char *file = NULL, *other;
 	struct update_value v[] = {
 		{NULL, "memory", "limit", true}, {NULL, "memory", "reservation", true},
 		{NULL, "memory", "swap", true},	 {NULL, "cpu", "shares", false},
@@ -192,6 +192,18 @@ int vm_update(const struct vm_globals *g, char **argv, struct dink_err *err)
 		{0, "cpu-quota", VM_OPT_STRING, &v[4].text, NULL},
 		{0, "cpu-period", VM_OPT_STRING, &v[5].text, NULL},
 		{0, "pids-limit", VM_OPT_STRING, &v[6].text, NULL},
+		/* what is left out of a config, too: the host's devices, processors and v1 */
+		{0, "blkio-weight", VM_OPT_STRING, &other, NULL},
+		{0, "cpuset-cpus", VM_OPT_STRING, &other, NULL},
+		{0, "cpuset-mems", VM_OPT_STRING, &other, NULL},
+		{0, "cpu-burst", VM_OPT_STRING, &other, NULL},
+		{0, "cpu-idle", VM_OPT_STRING, &other, NULL},
+		{0, "cpu-rt-period", VM_OPT_STRING, &other, NULL},
+		{0, "cpu-rt-runtime", VM_OPT_STRING, &other, NULL},
+		{0, "kernel-memory", VM_OPT_STRING, &other, NULL},
+		{0, "kernel-memory-tcp", VM_OPT_STRING, &other, NULL},
+		{0, "l3-cache-schema", VM_OPT_STRING, &other, NULL},
+		{0, "mem-bw-schema", VM_OPT_STRING, &other, NULL},
 		{},
 	};
 	int r = load_one(g, "update", argv, opts, &s, err);

@@ -10,25 +10,36 @@
 #include <sys/wait.h>
 #include <termios.h>
 
+/* Ours are the host's kernel's: there is none of them in the guest. */
+static int refuse_fds(const char *preserve, struct dink_err *err)
+{
+	if (!preserve || STREQ(preserve, "0"))
+		return 0;
+	return dink_err_set(err, DINK_E_USAGE, 0,
+			    "--preserve-fds %s: open descriptors cannot be passed into a VM",
+			    preserve);
+}
+
 int vm_create(const struct vm_globals *g, char **argv, struct dink_err *err)
 {
 	struct vm_create_opts o = {};
 	bool ignored = false;
-	const char *ignored_value = NULL, *id;
+	const char *preserve_fds = NULL, *id;
 	pid_t pid;
 	const struct vm_opt opts[] = {
 		{'b', "bundle", VM_OPT_STRING, &o.bundle, NULL},
 		{0, "console-socket", VM_OPT_STRING, &o.console_socket, NULL},
 		{0, "pid-file", VM_OPT_STRING, &o.pid_file, NULL},
-		/* about a pivot, a keyring and descriptors that a container in a VM does not have
-		 */
+		/* about a pivot and a keyring that a container in a VM does not have */
 		{0, "no-pivot", VM_OPT_FLAG, &ignored, NULL},
 		{0, "no-new-keyring", VM_OPT_FLAG, &ignored, NULL},
-		{0, "preserve-fds", VM_OPT_STRING, &ignored_value, NULL},
+		{0, "preserve-fds", VM_OPT_STRING, &preserve_fds, NULL},
 		{},
 	};
 	int r = vm_parse_id("create", argv, opts, &id, err);
 
+	if (r == 0)
+		r = refuse_fds(preserve_fds, err);
 	return r < 0 ? r : vm_launch(g, &o, id, &pid, err);
 }
 
@@ -73,15 +84,15 @@ static void show_log(const struct dink_vmstate *s)
 		(void)!dink_fd_copy(fd, STDERR_FILENO, NULL);
 }
 
-static int run_started(const struct vm_globals *g, const char *id, pid_t pid, bool started,
-		       int *ret_status, struct dink_err *err)
+static int run_started(const struct vm_globals *g, const struct vm_create_opts *o, const char *id,
+		       pid_t pid, int *ret_status, struct dink_err *err)
 {
 	_cleanup_(dink_vmstate_freep) struct dink_vmstate *s = NULL;
 	int r = dink_vmstate_load(g->root, id, &s, err);
 
 	if (r < 0)
 		return r;
-	if (!started)
+	if (!o->restore)
 		r = vm_start_state(s, err);
 	if (r < 0)
 		kill(pid, SIGKILL);
@@ -94,7 +105,7 @@ static int run_started(const struct vm_globals *g, const char *id, pid_t pid, bo
 		(void)!vm_delete_state(s, &ignored);
 		return r < 0 ? r : w;
 	}
-	return vm_delete_state(s, err);
+	return o->keep ? 0 : vm_delete_state(s, err);
 }
 
 int vm_run_attached(const struct vm_globals *g, const struct vm_create_opts *o, const char *id,
@@ -116,7 +127,7 @@ int vm_run_attached(const struct vm_globals *g, const struct vm_create_opts *o, 
 		cfmakeraw(&raw);
 		tcsetattr(0, TCSANOW, &raw);
 	}
-	r = run_started(g, id, pid, o->restore, &status, err);
+	r = run_started(g, o, id, pid, &status, err);
 	if (tty)
 		tcsetattr(0, TCSANOW, &old);
 	if (flags >= 0)
@@ -128,7 +139,7 @@ int vm_run(const struct vm_globals *g, char **argv, struct dink_err *err)
 {
 	struct vm_create_opts o = {};
 	bool detach = false, ignored = false;
-	const char *id, *ignored_value = NULL;
+	const char *id, *preserve_fds = NULL;
 	pid_t pid;
 	const struct vm_opt opts[] = {
 		{'b', "bundle", VM_OPT_STRING, &o.bundle, NULL},
@@ -138,11 +149,14 @@ int vm_run(const struct vm_globals *g, char **argv, struct dink_err *err)
 		{0, "no-pivot", VM_OPT_FLAG, &ignored, NULL},
 		{0, "no-new-keyring", VM_OPT_FLAG, &ignored, NULL},
 		{0, "no-subreaper", VM_OPT_FLAG, &ignored, NULL},
-		{0, "preserve-fds", VM_OPT_STRING, &ignored_value, NULL},
+		{0, "keep", VM_OPT_FLAG, &o.keep, NULL},
+		{0, "preserve-fds", VM_OPT_STRING, &preserve_fds, NULL},
 		{},
 	};
 	int r = vm_parse_id("run", argv, opts, &id, err);
 
+	if (r == 0)
+		r = refuse_fds(preserve_fds, err);
 	if (r < 0)
 		return r;
 	o.own_terminal = !detach;

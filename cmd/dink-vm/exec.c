@@ -18,8 +18,8 @@ enum { START_MS = 120000, EXIT_GONE = 137, EXIT_NOT_STARTED = 255 };
 
 struct exec_opts {
 	const char *process, *console_socket, *pid_file, *cwd, *user;
-	bool detach, tty;
-	struct dink_strv env;
+	bool detach, tty, no_new_privs;
+	struct dink_strv env, caps, gids;
 };
 
 struct holder {
@@ -29,6 +29,62 @@ struct holder {
 };
 
 /* --- the process object --- */
+
+static struct json_object *own_array(struct json_object *o, const char *key)
+{
+	struct json_object *a = dink_json_get(o, key);
+
+	if (json_object_is_type(a, json_type_array))
+		return a;
+	a = json_object_new_array();
+	dink_json_set(o, key, a);
+	return a;
+}
+
+static void add_caps(struct json_object *process, const struct dink_strv *caps)
+{
+	static const char *const sets[] = {"bounding", "effective", "permitted"};
+	struct json_object *all = dink_json_get(process, "capabilities");
+
+	if (caps->n && !json_object_is_type(all, json_type_object)) {
+		all = dink_json_new();
+		dink_json_set(process, "capabilities", all);
+	}
+	for (size_t i = 0; i < caps->n; i++) {
+		for (size_t k = 0; k < ARRAY_SIZE(sets); k++)
+			json_object_array_add(own_array(all, sets[k]),
+					      json_object_new_string(caps->v[i]));
+	}
+}
+
+static int set_user(struct json_object *p, const struct exec_opts *o, struct dink_err *err)
+{
+	unsigned uid, gid = 0;
+
+	if (o->user && sscanf(o->user, "%u:%u", &uid, &gid) < 1)
+		return dink_err_set(err, DINK_E_USAGE, 0, "--user %s is not UID[:GID]", o->user);
+	if (o->user) {
+		struct json_object *u = dink_json_new();
+		dink_json_set_int(u, "uid", uid);
+		dink_json_set_int(u, "gid", gid);
+		dink_json_set(p, "user", u);
+	}
+	for (size_t i = 0; i < o->gids.n; i++) {
+		char *end;
+		unsigned long more = strtoul(o->gids.v[i], &end, 10);
+		if (*end || end == o->gids.v[i] || more > UINT32_MAX)
+			return dink_err_set(err, DINK_E_USAGE, 0,
+					    "--additional-gids %s is no number", o->gids.v[i]);
+		struct json_object *u = dink_json_get(p, "user");
+		if (!u) {
+			u = dink_json_new();
+			dink_json_set(p, "user", u);
+		}
+		json_object_array_add(own_array(u, "additionalGids"),
+				      json_object_new_int64((int64_t)more));
+	}
+	return 0;
+}
 
 /* From the bundle's config: environment, user and capabilities are the container's. */
 static int process_of_command(const struct dink_vmstate *s, const struct exec_opts *o, char **args,
@@ -51,22 +107,15 @@ static int process_of_command(const struct dink_vmstate *s, const struct exec_op
 	dink_json_set_bool(p, "terminal", o->tty);
 	if (o->cwd)
 		dink_json_set_str(p, "cwd", o->cwd);
-	struct json_object *env = dink_json_get(p, "env");
-	if (!json_object_is_type(env, json_type_array)) {
-		env = json_object_new_array();
-		dink_json_set(p, "env", env);
-	}
+	struct json_object *env = own_array(p, "env");
 	for (size_t i = 0; i < o->env.n; i++)
 		json_object_array_add(env, json_object_new_string(o->env.v[i]));
-	unsigned uid, gid = 0;
-	if (o->user && sscanf(o->user, "%u:%u", &uid, &gid) < 1)
-		return dink_err_set(err, DINK_E_USAGE, 0, "--user %s is not UID[:GID]", o->user);
-	if (o->user) {
-		struct json_object *u = dink_json_new();
-		dink_json_set_int(u, "uid", uid);
-		dink_json_set_int(u, "gid", gid);
-		dink_json_set(p, "user", u);
-	}
+	if (o->no_new_privs)
+		dink_json_set_bool(p, "noNewPrivileges", true);
+	add_caps(p, &o->caps);
+	r = set_user(p, o, err);
+	if (r < 0)
+		return r;
 	*ret = json_object_get(p);
 	return 0;
 }
@@ -281,8 +330,12 @@ int vm_exec(const struct vm_globals *g, char **argv, struct dink_err *err)
 		{0, "cwd", VM_OPT_STRING, &o.cwd, NULL},
 		{'u', "user", VM_OPT_STRING, &o.user, NULL},
 		{'e', "env", VM_OPT_STRV, &o.env, NULL},
+		{'c', "cap", VM_OPT_STRV, &o.caps, NULL},
+		{'g', "additional-gids", VM_OPT_STRV, &o.gids, NULL},
+		{0, "no-new-privs", VM_OPT_FLAG, &o.no_new_privs, NULL},
 		/* of the host's kernel, or given in --process */
 		{0, "no-subreaper", VM_OPT_FLAG, &ignored, NULL},
+		{0, "ignore-paused", VM_OPT_FLAG, &ignored, NULL},
 		{0, "apparmor", VM_OPT_STRING, &ignored_value, NULL},
 		{0, "process-label", VM_OPT_STRING, &ignored_value, NULL},
 		{0, "preserve-fds", VM_OPT_STRING, &ignored_value, NULL},
@@ -298,5 +351,7 @@ int vm_exec(const struct vm_globals *g, char **argv, struct dink_err *err)
 	if (r >= 0)
 		r = run_exec(s, &o, argv + n + 1, err);
 	dink_strv_clear(&o.env);
+	dink_strv_clear(&o.caps);
+	dink_strv_clear(&o.gids);
 	return r < 0 ? EXIT_NOT_STARTED : r;
 }

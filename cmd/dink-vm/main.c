@@ -212,6 +212,12 @@ void vm_log(const struct vm_globals *g, const char *level, const char *msg)
 		fprintf(stderr, "dink-vm: cannot write to %s: %s\n", g->log, strerror(errno));
 }
 
+/* Podman asks whether there is a checkpoint by whether that command has a help text. */
+static bool wants_help(const char *arg)
+{
+	return arg && (STREQ(arg, "--help") || STREQ(arg, "-h"));
+}
+
 static int dispatch(const struct vm_globals *g, char **argv, const struct vm_opt *globals,
 		    struct dink_err *err)
 {
@@ -227,8 +233,13 @@ static int dispatch(const struct vm_globals *g, char **argv, const struct vm_opt
 		return dink_err_set(err, DINK_E_USAGE, 0, "--log-format is text or json, not %s",
 				    g->log_format);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (STREQ(commands[i].name, argv[0]))
+		if (!STREQ(commands[i].name, argv[0]))
+			continue;
+		if (!commands[i].usage || !wants_help(argv[1]))
 			return commands[i].fn(g, argv + 1, err);
+		printf("usage: dink-vm [OPTIONS] %s %s\n%s\n", commands[i].name, commands[i].usage,
+		       commands[i].summary);
+		return 0;
 	}
 	return dink_err_set(err, DINK_E_USAGE, 0, "unknown command %s: see dink-vm --help",
 			    argv[0]);
@@ -244,6 +255,8 @@ int main(_unused_ int argc, char **argv)
 		{0, "log-format", VM_OPT_STRING, &g.log_format, "text or json"},
 		{0, "systemd-cgroup", VM_OPT_FLAG, &g.systemd_cgroup,
 		 "the cgroup's path is slice:prefix:name; it is made without systemd"},
+		{0, "criu", VM_OPT_STRING, &g.ignored, "accepted: a checkpoint is QEMU's"},
+		{0, "rootless", VM_OPT_STRING, &g.ignored, "accepted, as runc's"},
 		{0, "debug", VM_OPT_FLAG, &g.debug,
 		 "words about what is done, on stderr; of `run` the time of each stage"},
 		{0, "guest", VM_OPT_STRING, &g.guest, "folder with vmlinux and initramfs.cpio"},

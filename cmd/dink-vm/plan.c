@@ -178,6 +178,8 @@ static void add_sources(struct json_object *plan, const struct dink_oci *oci)
 	for (size_t i = 0; i < oci->n_shares; i++) {
 		struct json_object *s = dink_json_new();
 		dink_json_set_str(s, "source", oci->shares[i].source);
+		if (oci->shares[i].overlay)
+			dink_json_set_str(s, "overlay", oci->shares[i].overlay);
 		dink_json_set_bool(s, "readonly", oci->shares[i].readonly);
 		dink_json_set_bool(s, "recursive", oci->shares[i].recursive);
 		json_object_array_add(shares, s);

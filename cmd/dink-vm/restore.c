@@ -39,6 +39,8 @@ int vm_restore(const struct vm_globals *g, char **argv, struct dink_err *err)
 		{0, "file-locks", VM_OPT_FLAG, &ignored, NULL},
 		{0, "no-pivot", VM_OPT_FLAG, &ignored, NULL},
 		{0, "no-subreaper", VM_OPT_FLAG, &ignored, NULL},
+		{0, "manage-cgroups-mode", VM_OPT_STRING, &work, NULL},
+		{0, "empty-ns", VM_OPT_STRING, &work, NULL},
 		{},
 	};
 	int r = vm_parse_id("restore", argv, opts, &id, err);

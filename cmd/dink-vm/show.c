@@ -211,7 +211,10 @@ static const char spec_text[] =
 int vm_spec(_unused_ const struct vm_globals *g, char **argv, struct dink_err *err)
 {
 	const char *bundle = ".";
-	const struct vm_opt opts[] = {{'b', "bundle", VM_OPT_STRING, &bundle, NULL}, {}};
+	bool ignored;
+	const struct vm_opt opts[] = {{'b', "bundle", VM_OPT_STRING, &bundle, NULL},
+				      {0, "rootless", VM_OPT_FLAG, &ignored, NULL},
+				      {}};
 	_cleanup_json_ struct json_object *o = NULL;
 	int r = vm_parse("spec", argv, opts, err);
 
@@ -228,15 +231,43 @@ int vm_spec(_unused_ const struct vm_globals *g, char **argv, struct dink_err *e
 }
 
 static const char features_text[] =
-	"{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"1.1.0\","
+	"{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"1.2.0\","
 	"\"hooks\":[\"prestart\",\"createRuntime\",\"poststart\",\"poststop\"],"
-	"\"mountOptions\":[\"bind\",\"rbind\",\"ro\",\"rw\",\"nosuid\",\"nodev\",\"noexec\","
-	"\"rprivate\"],"
-	"\"linux\":{\"namespaces\":[\"cgroup\",\"ipc\",\"mount\",\"network\",\"pid\",\"user\","
+	"\"mountOptions\":["
+	"\"async\",\"atime\",\"bind\",\"defaults\",\"dev\",\"diratime\",\"dirsync\","
+	"\"exec\",\"noatime\",\"nodev\",\"nodiratime\",\"noexec\",\"norelatime\","
+	"\"nostrictatime\",\"nosuid\",\"private\",\"ratime\",\"rbind\",\"rdev\","
+	"\"rdiratime\",\"relatime\",\"remount\",\"rexec\",\"rnoatime\",\"rnodev\","
+	"\"rnodiratime\",\"rnoexec\",\"rnorelatime\",\"rnostrictatime\",\"rnosuid\","
+	"\"ro\",\"rprivate\",\"rrelatime\",\"rro\",\"rrw\",\"rshared\",\"rslave\","
+	"\"rstrictatime\",\"rsuid\",\"runbindable\",\"rw\",\"shared\",\"slave\","
+	"\"strictatime\",\"suid\",\"sync\",\"tmpcopyup\",\"unbindable\""
+	"],\"linux\":{\"namespaces\":[\"cgroup\",\"ipc\",\"mount\",\"network\",\"pid\",\"user\","
 	"\"uts\"],"
-	"\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false},"
-	"\"seccomp\":{\"enabled\":true},\"apparmor\":{\"enabled\":false},"
-	"\"selinux\":{\"enabled\":false}},"
+	"\"capabilities\":["
+	"\"CAP_CHOWN\",\"CAP_DAC_OVERRIDE\",\"CAP_DAC_READ_SEARCH\",\"CAP_FOWNER\","
+	"\"CAP_FSETID\",\"CAP_KILL\",\"CAP_SETGID\",\"CAP_SETUID\",\"CAP_SETPCAP\","
+	"\"CAP_LINUX_IMMUTABLE\",\"CAP_NET_BIND_SERVICE\",\"CAP_NET_BROADCAST\","
+	"\"CAP_NET_ADMIN\",\"CAP_NET_RAW\",\"CAP_IPC_LOCK\",\"CAP_IPC_OWNER\","
+	"\"CAP_SYS_MODULE\",\"CAP_SYS_RAWIO\",\"CAP_SYS_CHROOT\",\"CAP_SYS_PTRACE\","
+	"\"CAP_SYS_PACCT\",\"CAP_SYS_ADMIN\",\"CAP_SYS_BOOT\",\"CAP_SYS_NICE\","
+	"\"CAP_SYS_RESOURCE\",\"CAP_SYS_TIME\",\"CAP_SYS_TTY_CONFIG\",\"CAP_MKNOD\","
+	"\"CAP_LEASE\",\"CAP_AUDIT_WRITE\",\"CAP_AUDIT_CONTROL\",\"CAP_SETFCAP\","
+	"\"CAP_MAC_OVERRIDE\",\"CAP_MAC_ADMIN\",\"CAP_SYSLOG\",\"CAP_WAKE_ALARM\","
+	"\"CAP_BLOCK_SUSPEND\",\"CAP_AUDIT_READ\",\"CAP_PERFMON\",\"CAP_BPF\","
+	"\"CAP_CHECKPOINT_RESTORE\""
+	"],\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false},"
+	"\"seccomp\":{\"enabled\":true,\"actions\":["
+	"\"SCMP_ACT_ALLOW\",\"SCMP_ACT_ERRNO\",\"SCMP_ACT_KILL\","
+	"\"SCMP_ACT_KILL_PROCESS\",\"SCMP_ACT_KILL_THREAD\",\"SCMP_ACT_LOG\","
+	"\"SCMP_ACT_TRACE\",\"SCMP_ACT_TRAP\""
+	"],\"operators\":["
+	"\"SCMP_CMP_EQ\",\"SCMP_CMP_GE\",\"SCMP_CMP_GT\",\"SCMP_CMP_LE\",\"SCMP_CMP_LT\","
+	"\"SCMP_CMP_MASKED_EQ\",\"SCMP_CMP_NE\""
+	"],\"archs\":["
+	"\"SCMP_ARCH_X32\",\"SCMP_ARCH_X86\",\"SCMP_ARCH_X86_64\""
+	"]},\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},"
+	"\"intelRdt\":{\"enabled\":false}},"
 	"\"annotations\":{\"dink.vm\":\"qemu\"}}";
 
 int vm_features(_unused_ const struct vm_globals *g, char **argv, struct dink_err *err)

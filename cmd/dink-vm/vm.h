@@ -23,6 +23,7 @@ struct vm_globals {
 	const char *ram_dir;
 	const char *template_dir; /* "none" = no templates; NULL = ROOT/.templates */
 	const char *boot_timeout; /* seconds */
+	const char *ignored;	  /* what runc has and a VM has no use for */
 	bool systemd_cgroup;
 	bool debug;
 	bool help;
@@ -65,6 +66,7 @@ struct vm_create_opts {
 	struct json_object *restore; /* a checkpoint's manifest, borrowed; NULL = boot */
 	const char *image;	     /* where it is, absolute */
 	bool own_terminal;	     /* our tty may serve, where no --console-socket is given */
+	bool keep;		     /* what is left of it when it has ended */
 };
 int vm_launch(const struct vm_globals *g, const struct vm_create_opts *o, const char *id,
 	      pid_t *ret_pid, struct dink_err *err);

@@ -73,7 +73,8 @@ struct dink_command {
 /* One for each command; cmd/dink/NAME.c defines it, cmd/dink/commands.c lists it. */
 extern const struct dink_command cmd_up, cmd_down, cmd_status, cmd_exec, cmd_shell, cmd_logs,
 	cmd_cp, cmd_plan, cmd_validate, cmd_schema, cmd_doctor, cmd_kernel_build, cmd_kernel_check,
-	cmd_kernel_list, cmd_kernel_bundle, cmd_image_build, cmd_disk_create, cmd_disk_show,
+	cmd_kernel_list, cmd_kernel_bundle, cmd_image_build, cmd_image_ls, cmd_image_copy,
+	cmd_image_sync, cmd_image_rm, cmd_image_prune, cmd_disk_create, cmd_disk_show,
 	cmd_disk_list, cmd_disk_clone, cmd_disk_check, cmd_disk_rm, cmd_disk_resize, cmd_disk_ls,
 	cmd_disk_cat, cmd_disk_copy_in, cmd_disk_copy_out, cmd_disk_snapshot, cmd_disk_export,
 	cmd_disk_import, cmd_disk_mount, cmd_disk_unmount, cmd_disk_trim, cmd_disk_docker, cmd_env,

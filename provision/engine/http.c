@@ -211,6 +211,7 @@ static size_t take_body(char *bytes, size_t size, size_t n, void *ctx)
 	}
 	if (x->h->sink && x->h->sink(x->h->ctx, bytes, n, x->err) < 0)
 		return n == 0 ? 1 : 0;
+	x->last_ms = dink_now_ms(); /* the sink may have waited for its own reader */
 	return n;
 }
 
@@ -234,12 +235,26 @@ static size_t take_header(char *bytes, size_t size, size_t n, void *ctx)
 	return n;
 }
 
+/* What somebody hands us as we ask for it. */
+static size_t give_given(struct exchange *x, char *buf, size_t n)
+{
+	ssize_t got = x->h->give(x->h->give_ctx, buf, n, x->err);
+
+	if (got < 0)
+		return CURL_READFUNC_ABORT;
+	x->last_ms = dink_now_ms();
+	x->sent += (size_t)got;
+	return (size_t)got;
+}
+
 static size_t give_body(char *buf, size_t size, size_t n, void *ctx)
 {
 	struct exchange *x = ctx;
 	ssize_t got;
 	int r;
 
+	if (x->h->give)
+		return give_given(x, buf, size * n);
 	do {
 		r = dink_wait_fd(x->h->fd, POLLIN, 0);
 		if (r < 0 && r != -EINTR)
@@ -261,7 +276,7 @@ static size_t give_body(char *buf, size_t size, size_t n, void *ctx)
 
 static void set_body(CURL *c, const struct dink_http *h, struct exchange *x)
 {
-	if (h->fd >= 0) {
+	if (h->fd >= 0 || h->give) {
 		curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
 		curl_easy_setopt(c, CURLOPT_READFUNCTION, give_body);
 		curl_easy_setopt(c, CURLOPT_READDATA, x);

@@ -17,6 +17,12 @@ struct dink_http {
 	const char *content_type; /* NULL: application/json */
 	int fd;			  /* -1 = none */
 	uint64_t size;		  /* of fd, 0 = unknown: sent in chunks */
+	/*
+	 * or what this gives: up to n bytes into buf, 0 = the end; it may wait. Negative: the exchange
+	 * is cut off, so that the engine sees no whole body; `err` may be set.
+	 */
+	ssize_t (*give)(void *ctx, char *buf, size_t n, struct dink_err *err);
+	void *give_ctx;
 	/* what a good answer's body goes to; a negative errno ends the exchange, `err` then set */
 	int (*sink)(void *ctx, const char *bytes, size_t n, struct dink_err *err);
 	void *ctx;

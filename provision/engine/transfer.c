@@ -15,7 +15,6 @@ struct load {
 	struct json_tokener *tok;
 	size_t object_bytes;
 	char *error;
-	const struct dink_progress *progress;
 };
 
 static void take_message(struct load *l, struct json_object *o)
@@ -63,11 +62,11 @@ static int take_load_answer(void *ctx, const char *bytes, size_t n, struct dink_
 	return 0;
 }
 
-int dink_engine_load(struct dink_engine *e, int fd, uint64_t size,
-		     const struct dink_progress *progress, struct dink_err *err)
+/* @what: where the bytes come from */
+static int run_load(struct dink_engine *e, const struct dink_http *what, struct dink_err *err)
 {
-	struct load l = {.tok = json_tokener_new_ex(16), .progress = progress};
-	struct dink_http h = DINK_HTTP_INIT;
+	struct load l = {.tok = json_tokener_new_ex(16)};
+	struct dink_http h = *what;
 	int r;
 
 	if (!l.tok)
@@ -75,18 +74,52 @@ int dink_engine_load(struct dink_engine *e, int fd, uint64_t size,
 	h.method = "POST";
 	h.path = "/images/load?quiet=1";
 	h.content_type = "application/x-tar";
-	h.fd = fd;
-	h.size = size;
 	h.sink = take_load_answer;
 	h.ctx = &l;
-	h.progress = progress;
-	h.progress_what = "loading image";
 	r = dink_http_run(e, &h, err);
 	json_tokener_free(l.tok);
 	if (r >= 0 && l.error)
 		r = dink_err_set(err, DINK_E_CHILD, 0, "the engine refused the image: %s", l.error);
 	free(l.error);
 	return r;
+}
+
+int dink_engine_load(struct dink_engine *e, int fd, uint64_t size,
+		     const struct dink_progress *progress, struct dink_err *err)
+{
+	struct dink_http h = DINK_HTTP_INIT;
+
+	h.fd = fd;
+	h.size = size;
+	h.progress = progress;
+	h.progress_what = "loading image";
+	return run_load(e, &h, err);
+}
+
+int dink_engine_load_given(struct dink_engine *e,
+			   ssize_t (*give)(void *ctx, char *buf, size_t n, struct dink_err *err),
+			   void *ctx, struct dink_err *err)
+{
+	struct dink_http h = DINK_HTTP_INIT;
+
+	h.give = give;
+	h.give_ctx = ctx;
+	return run_load(e, &h, err);
+}
+
+int dink_engine_save(struct dink_engine *e, const char *ref,
+		     int (*sink)(void *ctx, const char *bytes, size_t n, struct dink_err *err),
+		     void *ctx, struct dink_err *err)
+{
+	_cleanup_free_ char *name = dink_url_escape(ref);
+	_cleanup_free_ char *path = xasprintf("/images/%s/get", name);
+	struct dink_http h = DINK_HTTP_INIT;
+
+	h.method = "GET";
+	h.path = path;
+	h.sink = sink;
+	h.ctx = ctx;
+	return dink_http_run(e, &h, err);
 }
 
 struct log_sink {

@@ -12,6 +12,7 @@
 
 struct scan {
 	struct json_object *links;
+	int64_t routes; /* seen so far */
 };
 
 static struct json_object *find_link(struct json_object *links, int ifindex)
@@ -130,6 +131,7 @@ static int add_route(void *ctx, const struct nlmsghdr *h)
 	}
 	if (format_address(rtm->rtm_family, tb[RTA_GATEWAY], via))
 		dink_json_set_str(r, "via", via);
+	dink_json_set_int(r, "order", s->routes++);
 	json_object_array_add(dink_json_get(l, "routes"), r);
 	return 0;
 }

@@ -15,7 +15,8 @@ enum { DINK_LINKS_MAX = 8 };
 /*
  * dink_links_scan() - links that are no loopback and no tap of ours
  * @ret: array of {"index":N (0..),"ifindex":N,"name","mac","mtu","addresses":[],"routes":[],
- *       "neighbours":[]}; links are in the order of their ifindex
+ *       "neighbours":[]}; links are in the order of their ifindex. A route's "order" is its place
+ *       among all: of those to one destination the first is taken
  */
 int dink_links_scan(struct json_object **ret, struct dink_err *err) _must_check_;
 

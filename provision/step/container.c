@@ -6,6 +6,7 @@
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
 #include "provision/engine/engine.h"
+#include "provision/step/image_sync.h"
 #include "provision/step/instance.h"
 #include "provision/step/kinds.h"
 
@@ -63,21 +64,6 @@ static char *describe_load(struct json_object *params)
 			 dink_json_str_or(params, "engine", "?"));
 }
 
-static int pull_image(struct dink_engine *e, const char *ref, struct dink_err *err)
-{
-	_cleanup_free_ char *id = NULL, *path = NULL;
-	int r = dink_engine_image_id(e, ref, &id, err);
-
-	if (r < 0 || id)
-		return r;
-	path = xasprintf("/images/create?fromImage=%s%s", ref,
-			 strrchr(ref, ':') ? "" : "&tag=latest");
-	r = dink_engine_call(e, "POST", path, NULL, NULL, NULL, err);
-	if (r < 0)
-		return dink_err_push(err, "pulling %s", ref);
-	return 0;
-}
-
 /* Where the engine has that very image already, nothing is sent. */
 static int load_image(struct dink_step_ctx *ctx, struct dink_engine *e, struct json_object *params,
 		      struct dink_err *err)
@@ -85,8 +71,6 @@ static int load_image(struct dink_step_ctx *ctx, struct dink_engine *e, struct j
 	_cleanup_free_ char *ref = image_result(ctx, params, "ref");
 	_cleanup_free_ char *id = image_result(ctx, params, "id");
 	_cleanup_free_ char *archive = image_result(ctx, params, "archive"), *there = NULL;
-	_cleanup_close_ int fd = -1;
-	struct stat st;
 	int r;
 
 	if (!ref || !id || !archive)
@@ -97,10 +81,7 @@ static int load_image(struct dink_step_ctx *ctx, struct dink_engine *e, struct j
 		return r;
 	if (there && STREQ(there, id))
 		return 0;
-	fd = open(archive, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return dink_err_set(err, DINK_E_HOST, errno, "open %s", archive);
-	return dink_engine_load(e, fd, (uint64_t)st.st_size, dink_step_progress(ctx), err);
+	return dink_image_give(e, archive, dink_step_progress(ctx), err);
 }
 
 static int apply_load(struct dink_step_ctx *ctx, struct json_object *params,
@@ -115,7 +96,7 @@ static int apply_load(struct dink_step_ctx *ctx, struct json_object *params,
 	if (r < 0)
 		return r;
 	if (registry)
-		return pull_image(e, registry, err);
+		return dink_image_pull(e, registry, err);
 	return load_image(ctx, e, params, err);
 }
 

@@ -686,6 +686,7 @@ int dink_monitor_run(void)
 		.control_fd = -1,
 		.ram_fd = -1,
 		.resolv_fd = -1,
+		.links_fd = -1,
 		.state_fd = -1,
 		.group_fd = -1,
 		.proc_fd = -1,

@@ -209,6 +209,11 @@ static int make_share(struct monitor *m, const char *dir, struct dink_err *err)
 	for (size_t i = 0; r == 0 && i < json_object_array_length(shares); i++) {
 		struct json_object *s = json_object_array_get_idx(shares, i);
 		_cleanup_free_ char *rel = xasprintf("mounts/%zu", i);
+		const char *overlay = dink_json_str_or(s, "overlay", NULL);
+		if (overlay) {
+			r = dink_share_overlay(dir, rel, overlay, err);
+			continue;
+		}
 		r = dink_share_bind(dir, rel, dink_json_str_or(s, "source", ""),
 				    dink_json_bool_or(s, "readonly", false),
 				    dink_json_bool_or(s, "recursive", false), err);
@@ -270,6 +275,8 @@ static int open_taps(struct monitor *m, struct dink_qemu_opts *o, struct dink_er
 		if (access("/dev/net/tun", R_OK | W_OK) < 0)
 			return 0;
 		want = SPARE_NICS;
+	} else if (fixed < 0 && want < DINK_QEMU_NICS_MAX) {
+		want++; /* for `network connect` */
 	}
 	if (want > DINK_QEMU_NICS_MAX)
 		return dink_err_set(err, DINK_E_HOST, 0,

@@ -4,7 +4,6 @@
  */
 #include "provision/base/file.h"
 #include "provision/base/units.h"
-#include "provision/net/tap.h"
 #include "provision/vm/monitor_internal.h"
 #include "provision/vm/oci.h"
 #include "provision/vm/vmstate.h"
@@ -185,42 +184,6 @@ static void take_network(void *ctx, struct json_object *msg)
 	ask_guest(c, req, take_start);
 }
 
-int mon_check_links(struct monitor *m, struct dink_err *err)
-{
-	int n = dink_links_count(err);
-
-	if (n < 0 || n <= m->n_nics)
-		return n < 0 ? n : 0;
-	dink_err_set(err, DINK_E_HOST, 0, "%d network links for a VM with %d network cards", n,
-		     m->n_nics);
-	return dink_err_hint(err, m->n_nics ? "a VM gets as many as there are links when it is "
-					      "created, or 3 if there are none yet"
-					    : "give /dev/net/tun to where dink-vm runs");
-}
-
-/* The links are looked for now: Docker 26 and later attach the network after create. */
-static int join_links(struct monitor *m, struct json_object **ret, struct dink_err *err)
-{
-	_cleanup_json_ struct json_object *links = NULL;
-	int r = mon_check_links(m, err);
-
-	if (r == 0)
-		r = dink_links_scan(&links, err);
-	if (r < 0)
-		return r;
-	size_t n = json_object_array_length(links);
-	for (size_t i = 0; i < n; i++) {
-		struct json_object *l = json_object_array_get_idx(links, i);
-		r = dink_tap_join((int)i, (int)dink_json_int_or(l, "ifindex", 0),
-				  (int)dink_json_int_or(l, "mtu", 1500), err);
-		if (r < 0)
-			return r;
-		json_object_object_del(l, "ifindex");
-	}
-	*ret = TAKE_PTR(links);
-	return 0;
-}
-
 static void op_start(struct mon_client *c, _unused_ struct json_object *req)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
@@ -231,7 +194,8 @@ static void op_start(struct mon_client *c, _unused_ struct json_object *req)
 		return;
 	}
 	mon_trace(c->m, "start asked");
-	if (join_links(c->m, &links, &err) < 0) {
+	mon_watch_links(c->m);
+	if (mon_join_links(c->m, &links, &err) < 0) {
 		answer_err(c, &err);
 		end_unstarted(c->m, "links not joined");
 		return;
@@ -370,6 +334,8 @@ static void op_exec(struct mon_client *c, struct json_object *req)
 		return;
 	}
 	bool terminal = dink_json_bool_or(process, "terminal", false);
+	/* what the engine connected before is there for this program */
+	mon_see_links(m);
 	if (c->n_fds < (terminal ? 1 : 3)) {
 		mon_answer_error(c, EINVAL, "exec came without its descriptors");
 		return;

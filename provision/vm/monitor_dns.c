@@ -36,7 +36,9 @@ static bool find_server(int fd, struct sockaddr_in *ret)
 	_cleanup_free_ char *text = NULL;
 	char *line, *save = NULL, word[64];
 
-	if (fd < 0 || dink_fd_read_all(fd, RESOLV_MAX, &text, NULL, &ignored) < 0)
+	/* Docker writes another text into the same file when it connects a network */
+	if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0 ||
+	    dink_fd_read_all(fd, RESOLV_MAX, &text, NULL, &ignored) < 0)
 		return false;
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (sscanf(line, " nameserver %63s", word) != 1 ||
@@ -116,11 +118,12 @@ void mon_relay_dns(struct monitor *m)
 	char text[INET_ADDRSTRLEN];
 	int pair[2];
 
-	if (!find_server(m->resolv_fd, &d->server) ||
+	if (m->dns_relayed || !find_server(m->resolv_fd, &d->server) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
 		json_object_put(msg);
 		return;
 	}
+	m->dns_relayed = true;
 	d->m = m;
 	d->fd = pair[0];
 	d->source = dink_loop_add(m->loop, pair[0], EPOLLIN, read_queries, d);

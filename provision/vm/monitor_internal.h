@@ -102,6 +102,10 @@ struct monitor {
 	char *qemu_version;
 	struct mon_ckpt *ckpt;
 	struct json_object *links; /* of a restore: joined once the guest knows them */
+	struct json_object *cards[DINK_LINKS_MAX]; /* what the guest knows of each; NULL = free */
+	int links_fd;				   /* -1: links are not watched yet */
+	struct dink_source *links_timer;
+	bool dns_relayed;
 	bool incoming_done;
 	int group_fd, proc_fd; /* the memory group and /proc, -1: none */
 	bool group_v2, out_of_memory;
@@ -169,13 +173,21 @@ void mon_oom_open(struct monitor *m); /* while the host's folders can be seen */
 void mon_oom_tell(struct monitor *m); /* at the end, where the guest ran out of memory */
 
 /* monitor_dns.c */
-void mon_relay_dns(struct monitor *m); /* if the container looks names up on its loopback */
+/* mon_relay_dns() - once the container looks names up on its loopback; may be called again */
+void mon_relay_dns(struct monitor *m);
+
+/* monitor_links.c */
+int mon_check_links(struct monitor *m, struct dink_err *err) _must_check_; /* enough cards? */
+/* mon_join_links() - each to the card of its place; ret: what the guest has to know of them */
+int mon_join_links(struct monitor *m, struct json_object **ret, struct dink_err *err) _must_check_;
+void mon_set_cards(struct monitor *m, struct json_object *links); /* joined by somebody else */
+void mon_watch_links(struct monitor *m);			  /* from before they are joined */
+void mon_see_links(struct monitor *m);				  /* now, if there was a change */
 
 /* monitor_ctl.c */
 void mon_answer(struct mon_client *c, struct json_object *msg); /* takes */
 void mon_answer_error(struct mon_client *c, int e, const char *text);
 
-int mon_check_links(struct monitor *m, struct dink_err *err) _must_check_; /* enough NICs? */
 int mon_listen(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_exec_exited(struct monitor *m, const char *name, int status);
 void mon_close_clients(struct monitor *m);

@@ -237,6 +237,7 @@ static void take_renew(void *ctx, struct json_object *msg)
 		return;
 	}
 	bool paused = dink_json_bool_or(m->plan, "restore.paused", false);
+	mon_set_cards(m, m->links);
 	mon_created(m, paused ? MON_PAUSED : MON_RUNNING);
 }
 
@@ -246,6 +247,7 @@ void mon_restore_renew(struct monitor *m)
 
 	if (!m->incoming_done || !m->hooks_done || m->status != MON_BOOTING || m->links)
 		return;
+	mon_watch_links(m);
 	if (dink_links_scan(&m->links, &err) < 0) {
 		mon_fail(m, &err);
 		return;

@@ -127,6 +127,16 @@ static bool is_own_netns(const char *path)
 	       a.st_ino == b.st_ino;
 }
 
+static void take_host_name(struct dink_oci *o)
+{
+	char name[HOST_NAME_MAX + 1] = "";
+
+	if (gethostname(name, sizeof(name) - 1) < 0)
+		return;
+	free(o->hostname);
+	o->hostname = xstrdup(name);
+}
+
 /* Host network is refused, a path of the network's is joined by the host side, others are refused.
  */
 static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
@@ -134,12 +144,13 @@ static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
 	struct json_object *old = get_array(o->config, "linux.namespaces");
 	struct json_object *linux_part = dink_json_get(o->config, "linux");
 	struct json_object *kept = json_object_new_array();
-	bool network = false, pid = false;
+	bool network = false, pid = false, uts = false;
 
 	for (size_t i = 0; old && i < json_object_array_length(old); i++) {
 		struct json_object *ns = json_object_array_get_idx(old, i);
 		const char *type = dink_json_str_or(ns, "type", "");
 		const char *path = dink_json_str_or(ns, "path", "");
+		uts = uts || STREQ(type, "uts");
 		if (STREQ(type, "network")) {
 			network = !is_own_netns(path);
 			if (path[0] && !o->netns)
@@ -169,6 +180,9 @@ static int adapt_namespaces(struct dink_oci *o, struct dink_err *err)
 		return dink_err_set(err, DINK_E_HOST, 0,
 				    "the host's processes (--pid host) cannot be seen from a VM");
 	}
+	/* the host's name is what a container of the host's has */
+	if (!uts && !o->hostname[0])
+		take_host_name(o);
 	struct json_object *cgroup = dink_json_new();
 	dink_json_set_str(cgroup, "type", "cgroup");
 	json_object_array_add(kept, cgroup);
@@ -394,8 +408,10 @@ void dink_oci_free(struct dink_oci *o)
 	free(o->netns);
 	free(o->cgroups_path);
 	json_object_put(o->limits);
-	for (size_t i = 0; i < o->n_shares; i++)
+	for (size_t i = 0; i < o->n_shares; i++) {
 		free(o->shares[i].source);
+		free(o->shares[i].overlay);
+	}
 	for (size_t i = 0; i < o->n_disks; i++) {
 		free(o->disks[i].source);
 		free(o->disks[i].serial);

@@ -34,9 +34,10 @@ enum {
 #define DINK_OCI_LOWER_DIR "/run/dink/root-lower"
 #define DINK_OCI_UPPER_DIR "/run/dink/root-upper"
 
-/* A file or folder of the host: bind mounted at share/mounts/N. */
+/* A file or folder of the host: bind mounted at share/mounts/N; or an overlay of some, made there. */
 struct dink_oci_share {
 	char *source;
+	char *overlay; /* its options (lowerdir=..); NULL = a bind mount */
 	bool readonly;
 	bool recursive;
 };

@@ -144,6 +144,42 @@ static int add_share(struct dink_oci *o, struct json_object *mount, const char *
 	return 0;
 }
 
+/* The host's folders that an overlay is made of, as mount(2) takes them; NULL: it is none. */
+static char *find_overlay(struct json_object *mount)
+{
+	struct json_object *opts = dink_json_get(mount, "options");
+	struct dink_str data = {};
+	bool lower = false;
+
+	if (!STREQ(dink_json_str_or(mount, "type", ""), "overlay") ||
+	    !json_object_is_type(opts, json_type_array))
+		return NULL;
+	for (size_t i = 0; i < json_object_array_length(opts); i++) {
+		const char *s = json_object_get_string(json_object_array_get_idx(opts, i));
+		/* words without a value are about the mount, and labels the host's */
+		if (!s || !strchr(s, '=') || dink_starts_with(s, "context="))
+			continue;
+		lower = lower || dink_starts_with(s, "lowerdir=");
+		dink_str_addf(&data, "%s%s", data.len ? "," : "", s);
+	}
+	if (lower)
+		return dink_str_take(&data);
+	dink_str_clear(&data);
+	return NULL;
+}
+
+/* An image or a volume with changes that are thrown away (Podman): put together on the host. */
+static int adapt_overlay(struct dink_oci *o, struct json_object *mount, char *overlay,
+			 struct dink_err *err)
+{
+	_cleanup_free_ char *data = overlay;
+	int r = add_share(o, mount, dink_json_str_or(mount, "destination", ""), err);
+
+	if (r == 0)
+		o->shares[o->n_shares - 1].overlay = TAKE_PTR(data);
+	return r;
+}
+
 /* The engine's own /dev/shm folder: shared memory has to be the guest's, of the same size. */
 static void make_shm(struct json_object *mount, const char *source)
 {
@@ -209,7 +245,10 @@ int dink_oci_adapt_mounts(struct dink_oci *o, struct dink_err *err)
 		}
 		if (STREQ(dink_json_str_or(m, "destination", ""), "/etc/resolv.conf") && !o->resolv)
 			o->resolv = xstrdup(dink_json_str_or(m, "source", ""));
-		r = is_bind(m) ? adapt_bind(o, m, err) : 0;
+		char *overlay = find_overlay(m);
+		r = overlay	 ? adapt_overlay(o, m, overlay, err)
+		    : is_bind(m) ? adapt_bind(o, m, err)
+				 : 0;
 		if (r == 0)
 			json_object_array_add(kept, json_object_get(m));
 	}

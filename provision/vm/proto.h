@@ -33,11 +33,15 @@
  *	            sets root.path of the config itself. fstype may be left out for block (tried)
  *	{"op":"network","links":[{"index":N,"mac":"..","name":"eth0","mtu":1500,
  *	            "addresses":["172.17.0.2/16"],
- *	            "routes":[{"to":"default","via":"172.17.0.1","src":"..","metric":N}],
+ *	            "routes":[{"to":"default","via":"172.17.0.1","src":"..","metric":N,
+ *	                       "order":N}],
  *	            "neighbours":[{"to":"172.17.0.1","mac":".."}]}]}
  *	            index = position of the NIC (PCI order); all but index may be left out; a route
  *	            without via is on-link. May be sent again, also for more links; with
- *	            "only":true the last time, for NICs that no link names are taken away
+ *	            "only":true NICs that no link names have no interface; with "gone":[N..] those
+ *	            lose theirs first, and "drop":{"addresses":[..],"routes":[..]} of a link are
+ *	            what it has no more. Without "only" a route comes before others to the same
+ *	            destination, as the host's do
  *	{"op":"create","config":{OCI config.json as adapted},"terminal":bool,
  *	            "in":ID,"out":ID,"err":ID} -> {"pid":N}  stream ids, 0 or absent =
  *	            /dev/null; with a terminal only "in" is used, both ways

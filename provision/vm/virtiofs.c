@@ -68,6 +68,18 @@ int dink_share_bind(const char *dir, const char *rel, const char *source, bool r
 	return 0;
 }
 
+int dink_share_overlay(const char *dir, const char *rel, const char *options, struct dink_err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, rel);
+	int r = make_mountpoint(path, true);
+
+	if (r < 0)
+		return dink_err_set(err, DINK_E_HOST, -r, "make %s", path);
+	if (mount("overlay", path, "overlay", 0, options) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "mount an overlay (%s)", options);
+	return 0;
+}
+
 int dink_share_end(const char *dir, struct dink_err *err)
 {
 	int r = make_readonly(dir, false);

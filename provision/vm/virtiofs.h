@@ -14,11 +14,14 @@
 /*
  * dink_share_begin() - a tmpfs at dir (made); the caller is in a mount namespace of its own
  * dink_share_bind() - source at DIR/rel; folder or file as the source is
+ * dink_share_overlay() - an overlay of the host's folders at DIR/rel, with these mount options
  * dink_share_end() - the tmpfs itself becomes read-only
  */
 int dink_share_begin(const char *dir, struct dink_err *err) _must_check_;
 int dink_share_bind(const char *dir, const char *rel, const char *source, bool readonly,
 		    bool recursive, struct dink_err *err) _must_check_;
+int dink_share_overlay(const char *dir, const char *rel, const char *options,
+		       struct dink_err *err) _must_check_;
 int dink_share_end(const char *dir, struct dink_err *err) _must_check_;
 
 /* dink_virtiofsd_find() - the program; NULL if there is none */

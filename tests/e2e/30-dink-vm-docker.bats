@@ -320,6 +320,22 @@ vmrun() { docker run --runtime=dink-vm "$@"; }
 	docker network rm second
 }
 
+@test "a network connected and disconnected while the container runs" {
+	docker network create --subnet 172.31.253.0/24 -o com.docker.network.bridge.name="${BRIDGE}b" second
+	vmrun -d --name run box:1 sleep 1000
+	# Docker calls it eth1, then eth2
+	for _ in 1 2; do
+		docker network connect --ip 172.31.253.9 second run
+		run -0 docker exec run sh -c 'ip -o -4 addr; ping -c 1 -W 3 172.31.253.1; ping -c 1 -W 3 '"$NET.1"
+		[[ "$output" == *"172.31.253.9/24"*" 0% packet loss"*" 0% packet loss"* ]]
+		docker network disconnect second run
+		run -0 docker exec run ls /sys/class/net
+		[ "$output" = $'eth0\nlo' ]
+	done
+	docker rm -f run
+	docker network rm second
+}
+
 @test "more networks than the VM has cards: refused in words, and no VM is left" {
 	local n
 	docker create --name many --runtime=dink-vm box:1 true

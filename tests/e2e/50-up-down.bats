@@ -59,6 +59,17 @@ starts() {
 	[ "$started" = "$(starts)" ]
 	[ "$before" = "$("$dink" status --json "$name")" ]
 
+	# its images: from the layer out, and what was taken from a daemon comes back
+	image=$(env DOCKER_HOST="unix://$sock" docker image inspect --format '{{.Id}}' debian)
+	run -0 "$dink" image copy "$name/docker:debian" "$name" --as from-inside:1
+	run -0 --separate-stderr "$dink" image ls "$name" --json
+	[ "$(jq -r '.[] | select(.names | index("from-inside:1")).id' <<<"$output")" = "$image" ]
+	env DOCKER_HOST="unix://$sock" docker tag debian other
+	run -0 "$dink" image rm "$name/docker:debian"
+	run -0 --separate-stderr "$dink" image sync "$scenario" --json
+	[ "$(jq -r '[.[].result] | unique | join(",")' <<<"$output")" = "there already" ]
+	[ "$image" = "$(env DOCKER_HOST="unix://$sock" docker image inspect --format '{{.Id}}' debian)" ]
+
 	run -0 "$dink" down "$name"
 	no_residue down kept
 	[ -f "$DINK_STATE_DIR/instances/$name/disks/store.img" ]

@@ -108,7 +108,7 @@ static int look_at_links(void)
 	const char *text = json_object_to_json_string_ext(
 		l, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 	if (!strstr(text, "[\"10.9.8.7/24\"]") ||
-	    !strstr(text, "{\"to\":\"default\",\"via\":\"10.9.8.1\"}") ||
+	    !strstr(text, "{\"to\":\"default\",\"via\":\"10.9.8.1\",\"order\":0}") ||
 	    !strstr(text, "{\"to\":\"10.9.8.1\",\"mac\":\"02:00:00:00:00:01\"}"))
 		return 4;
 	int ifindex = (int)dink_json_int_or(l, "ifindex", 0);

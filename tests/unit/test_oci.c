@@ -123,19 +123,25 @@ static void test_mounts(void **state)
 		"\"options\":[\"rbind\",\"ro\",\"rprivate\"]},"
 		"{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/tmp\","
 		"\"options\":[\"bind\"]},{\"destination\":\"/d\",\"type\":\"none\","
-		"\"source\":\"%s\",\"options\":[\"bind\"]}],\"linux\":{" NS "}}",
+		"\"source\":\"%s\",\"options\":[\"bind\"]},"
+		"{\"destination\":\"/o\",\"type\":\"overlay\",\"source\":\"/merge\","
+		"\"options\":[\"private\",\"lowerdir=/a:/b\",\"context=x\",\"upperdir=/u\"]}],"
+		"\"linux\":{" NS "}}",
 		file, (char *)*state);
 	_cleanup_close_ int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	_cleanup_(dink_oci_freep) struct dink_oci *o = good(text);
-	assert_int_equal(o->n_shares, 2);
+	assert_int_equal(o->n_shares, 3);
+	assert_null(o->shares[1].overlay);
+	assert_string_equal(o->shares[2].overlay, "lowerdir=/a:/b,upperdir=/u");
 	assert_string_equal(o->shares[0].source, file);
 	assert_true(o->shares[0].readonly && o->shares[0].recursive);
 	assert_false(o->shares[1].readonly || o->shares[1].recursive);
 	struct json_object *m = dink_json_get(o->config, "mounts");
-	assert_int_equal(json_object_array_length(m), 4);
+	assert_int_equal(json_object_array_length(m), 5);
 	assert_string_equal(dink_json_str_or(json_object_array_get_idx(m, 0), "source", ""),
 			    "proc");
+	assert_string_equal(dink_json_str_or(json_object_array_get_idx(m, 4), "type", ""), "bind");
 	assert_string_equal(dink_json_str_or(json_object_array_get_idx(m, 1), "source", ""),
 			    "/run/dink/share/mounts/0");
 	assert_string_equal(dink_json_str_or(json_object_array_get_idx(m, 2), "type", ""), "tmpfs");

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # wall, ours and peer are set by lib.bash
+# Images between levels. The image is docker-host, 320 MB of real files, with a layer of 180 MB of
+# noise on it and one of 4 MB: 500 MB. DAEMONS says how many plain dockerds get it at once (16), ROWS
+# which rows are wanted (plain base_there many vm).
+
+bench_image=dink-bench:1
+bench_base=dink-bench-base:1
+images_rows=${ROWS:-plain base_there many vm}
+
+images_scenario() {
+	cat >"$bench_dir/images.yaml" <<-END
+		dink: 1
+		name: bench-images
+		kernels:
+		  guest: {source: debian, features: [containers, btrfs]}
+		disks:
+		  one: {size: 10GiB, filesystem: btrfs}
+		  two: {size: 10GiB, filesystem: btrfs}
+		layers:
+		  plain: {image: docker-host, daemon: docker, disks: {one: /var/lib/docker}}
+	END
+	[[ " $images_rows " != *" vm "* ]] || cat >>"$bench_dir/images.yaml" <<-END
+		  vm: {image: docker-host, runtime: kata, kernel: guest, cpus: 2, memory: 2GiB,
+		       daemon: docker, disks: {two: /var/lib/docker}}
+	END
+}
+
+images_down() { build/dink down -q --wait --volumes bench-images; }
+
+# The host's engine is the instance's own; the image is made in it.
+images_up() {
+	images_scenario
+	storage_undo+=(images_down)
+	build/dink up -q "$bench_dir/images.yaml"
+	host_socket=$(build/dink env bench-images --json | jq -r .DOCKER_HOST)
+	plain_socket=$(build/dink env bench-images/plain --json | jq -r .DOCKER_HOST)
+	mkdir "$bench_dir/context"
+	head -c 180000000 /dev/urandom >"$bench_dir/context/noise"
+	head -c 4000000 /dev/urandom >"$bench_dir/context/more"
+	printf 'FROM docker-host\nCOPY noise /noise\n' |
+		docker -H "$host_socket" build -q -t "$bench_base" -f - "$bench_dir/context" >/dev/null
+	printf 'FROM %s\nCOPY more /more\n' "$bench_base" |
+		docker -H "$host_socket" build -q -t "$bench_image" -f - "$bench_dir/context" >/dev/null
+	rm -r "$bench_dir/context"
+}
+
+# What a row leaves in a daemon must not help the next one.
+images_forget() {
+	local s
+	for s; do
+		docker -H "$s" rmi -f "$bench_image" "$bench_base" >/dev/null 2>&1 || continue
+	done
+}
+
+plain_ours() { build/dink image copy -q "bench-images:$bench_image" bench-images/plain; }
+plain_peer() { docker -H "$host_socket" save "$bench_image" | docker -H "$plain_socket" load -q; }
+images_plain() {
+	local i as=() bs=()
+	for ((i = 0; i < ${RUNS:-3}; i++)); do
+		images_forget "$plain_socket"
+		clock plain_ours
+		as+=("$wall")
+		images_forget "$plain_socket"
+		clock plain_peer
+		bs+=("$wall")
+	done
+	ours=$(printf '%s\n' "${as[@]}" | median)
+	peer=$(printf '%s\n' "${bs[@]}" | median)
+	# the ratio is the peer's to ours: how many times quicker
+	images_times "500 MB, host to a runc layer" 1.0
+}
+
+# images_times WHAT BAR - $peer must be BAR times $ours or more
+images_times() {
+	local verdict=ok ratio
+	ratio=$(awk -v o="$ours" -v p="$peer" 'BEGIN { printf "%.2f", p / o }')
+	# shellcheck disable=SC2034 # storage.sh exits with it
+	awk -v r="$ratio" -v b="$2" 'BEGIN { exit !(r >= b) }' || { verdict=MISSED; bench_missed=1; }
+	printf '%-58s | %12s | %-12s | %s\n' "$1" "$ours s" "" ""
+	printf '%-58s | %12s | %-12s | %s\n' "  as a user would: $peer s; times quicker" "${ratio}x" ">= ${2}x" "$verdict"
+}
+
+images_base_there() {
+	local new before
+	images_forget "$plain_socket"
+	build/dink image copy -q "bench-images:$bench_base" bench-images/plain
+	tests/e2e/tools/relay.py "$bench_dir/relay" "${plain_socket#unix://}" "$bench_dir/count" &
+	relay_pid=$!
+	wait_for 10 test -S "$bench_dir/relay"
+	build/dink image copy -q "bench-images:$bench_image" "unix://$bench_dir/relay"
+	kill "$relay_pid"
+	before=$(cat "$bench_dir/count")
+	new=$(docker -H "$host_socket" history --human=false --format '{{.Size}}' "$bench_image" | head -1)
+	against "a copy whose base is there: bytes on the channel" "$before" "$new" 1.05 bytes
+}
+
+vm_ours() { build/dink image copy -q "bench-images:$bench_image" bench-images/vm; }
+vm_peer() {
+	docker -H "$host_socket" save "$bench_image" |
+		docker -H "$host_socket" exec -i bench-images.vm docker load -q
+}
+images_vm() {
+	local vm_socket
+	vm_socket=$(build/dink env bench-images/vm --json | jq -r .DOCKER_HOST)
+	images_forget "$vm_socket"
+	clock vm_peer
+	peer=$wall
+	images_forget "$vm_socket"
+	clock vm_ours
+	ours=$wall
+	images_times "500 MB, host to a VM layer, TCG, against docker exec -i" 5
+}
+
+daemons_start() {
+	local i d
+	daemons=()
+	storage_undo+=(daemons_stop)
+	for ((i = 0; i < n_daemons; i++)); do
+		d=$bench_dir/d$i
+		mkdir "$d"
+		setsid dockerd --bridge=none --iptables=false -s overlay2 --data-root "$d/data" \
+			--exec-root "$d/exec" -p "$d/pid" -H "unix://$d/s" \
+			--containerd-namespace "dink-bench-$i" --containerd-plugins-namespace "dink-benchp-$i" \
+			>"$d/log" 2>&1 </dev/null &
+		daemons+=("unix://$d/s")
+		wait_for 60 docker -H "unix://$d/s" version
+	done
+}
+
+daemons_stop() {
+	local d p
+	for d in "$bench_dir"/d[0-9]*; do
+		[ -s "$d/pid" ] || continue
+		p=$(cat "$d/pid")
+		kill "$p"
+		while kill -0 "$p" 2>/dev/null; do sleep 0.1; done
+	done
+}
+
+daemons_ours() {
+	local list
+	list=$(IFS=, && echo "${daemons[*]}")
+	build/dink image copy -q "bench-images:$bench_image" "$list"
+}
+daemons_peer() {
+	local s
+	for s in "${daemons[@]}"; do
+		docker -H "$host_socket" save "$bench_image" | docker -H "$s" load -q
+	done
+}
+images_many() {
+	n_daemons=${DAEMONS:-16}
+	daemons_start
+	clock daemons_ours
+	ours=$wall
+	images_forget "${daemons[@]}"
+	clock daemons_peer
+	peer=$wall
+	images_times "500 MB to $n_daemons daemons at once, against $n_daemons pipes" 4
+	images_forget "${daemons[@]}"
+}
+
+storage_images() {
+	local r
+	images_up
+	for r in $images_rows; do "images_$r"; done
+}
