@@ -6,9 +6,18 @@
 #include "provision/base/units.h"
 #include "provision/vm/cgroup.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
 
-enum { ANSWER_MS = 120000, KILL_MS = 30000, GOING_MS = 1000, RESOURCES_MAX = 1 << 20 };
+enum {
+	ANSWER_MS = 120000,
+	KILL_MS = 30000,
+	GOING_MS = 1000,
+	DYING_MS = 3000,
+	RESOURCES_MAX = 1 << 20
+};
 
 static struct json_object *make_request(const char *op)
 {
@@ -27,11 +36,47 @@ static int load_one(const struct vm_globals *g, const char *command, char **argv
 	return r < 0 ? r : dink_vmstate_load(g->root, id, ret, err);
 }
 
+/* Whether this is the first start of it. */
+static bool mark_start(const struct dink_vmstate *s)
+{
+	_cleanup_free_ char *path = xasprintf("%s/started", s->dir);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	return fd >= 0;
+}
+
+/* By its pidfd: where it is our child, its status is another's to read. */
+static bool ends_soon(const struct dink_vmstate *s)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, s->monitor.pid, 0);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return fd < 0 || !dink_vmstate_alive(s) || poll(&p, 1, DYING_MS) > 0;
+}
+
+/*
+ * A created container whose VM dies before its program runs was started and has ended: so the engine
+ * hears of its end and cleans up. Docker forgets a task that does not start, and would leave the
+ * shim, the state and the cgroup.
+ */
+static bool died_in_start(const struct dink_vmstate *s, bool first, int r)
+{
+	return first && s->monitor.pid > 0 && !vm_has_creator(s) &&
+	       (r == -ESRCH || r == -ECONNRESET || r == -EPIPE || r == -ECONNREFUSED) &&
+	       ends_soon(s);
+}
+
 int vm_start_state(struct dink_vmstate *s, struct dink_err *err)
 {
 	_cleanup_(dink_err_clear) struct dink_err hook = {};
+	bool first = mark_start(s);
 	int r = dink_vmstate_call(s, make_request("start"), ANSWER_MS, NULL, err);
 
+	if (r < 0 && died_in_start(s, first, r)) {
+		fprintf(stderr, "dink-vm: warning: %s\n", err->msg);
+		dink_err_clear(err);
+		return 0;
+	}
 	if (r < 0)
 		return r;
 	/* as the specification has it: a failing poststart hook is a warning */

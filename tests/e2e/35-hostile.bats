@@ -289,6 +289,19 @@ swept() { run_vm list -q && nothing_left; }
 	[ $gone -ge 4 ]
 }
 
+@test "a VM that dies before its program starts: it was started, and has ended" {
+	run_vm create --bundle "$T/idle" a </dev/null >"$T/a.out"
+	kill -KILL "$(jq .pid "$T/state/a/state.json")"
+	wait_for 5 status_is a stopped
+	run run_vm start a
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"warning: container not running"* ]]
+	status_is a stopped
+	# what was started is not started again
+	run run_vm start a
+	[ "$status" -eq 1 ]
+}
+
 @test "a VM keeps nothing of the host's mounts: a network namespace ends when it is unmounted" {
 	local link=dkv$$ pid
 	touch "$T/netns"
