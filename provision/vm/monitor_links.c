@@ -255,7 +255,6 @@ static void read_links(void *ctx, _unused_ int fd, _unused_ uint32_t events)
 
 void mon_watch_links(struct monitor *m)
 {
-	_cleanup_(dink_err_clear) struct dink_err err = {};
 	struct sockaddr_nl addr = {
 		.nl_family = AF_NETLINK,
 		.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE |
