@@ -239,11 +239,7 @@ int dink_loop_is(const struct dink_loop_id *id, int *ret_fd)
 	return 1;
 }
 
-/*
- * Whoever has the device open for a moment (losetup --list, another dink that looks for users of a
- * file) puts the detaching off: the file would still be in use when this returns.
- */
-static void wait_detached(const struct dink_loop_id *id)
+void dink_loop_await_free(const struct dink_loop_id *id)
 {
 	_cleanup_free_ char *backing =
 		xasprintf("/sys/block/%s/loop/backing_file", strrchr(id->path, '/') + 1);
@@ -264,8 +260,6 @@ int dink_loop_detach(const struct dink_loop_id *id, struct dink_err *err)
 	/* ours is one of the openers: the kernel detaches when the last one is gone */
 	if (ioctl(fd, LOOP_CLR_FD, 0) < 0 && errno != ENXIO)
 		return dink_err_set(err, DINK_E_HOST, errno, "detach %s", id->path);
-	close(TAKE_FD(fd));
-	wait_detached(id);
 	return 0;
 }
 

@@ -159,7 +159,10 @@ int dink_disk_unmount(const char *target, const struct dink_loop_id *id, struct 
 			     target);
 		return dink_err_hint(err, "fuser --mount --verbose %s", target);
 	}
-	return dink_loop_detach(id, err);
+	int r = dink_loop_detach(id, err);
+	if (r == 0)
+		dink_loop_await_free(id);
+	return r;
 }
 
 int dink_disk_unmount_at(const char *target, struct dink_err *err)
