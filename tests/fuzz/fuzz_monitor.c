@@ -530,6 +530,8 @@ static void end(struct world *w)
 	dink_str_clear(&m->sync_in);
 	dink_str_clear(&w->heard);
 	json_object_put(m->links);
+	for (int i = 0; i < DINK_LINKS_MAX; i++)
+		json_object_put(m->cards[i]);
 	json_object_put(m->plan);
 	free(m->qemu_version);
 }
