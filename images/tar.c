@@ -6,6 +6,7 @@
 #include "images/tar.h"
 
 #include "images/build.h"
+#include "provision/base/archive.h"
 #include "provision/base/file.h"
 #include "provision/base/mem.h"
 
@@ -36,17 +37,6 @@ static void leave_utf8(const locale_t *old)
 }
 #define WITH_UTF8 _cleanup_(leave_utf8) _unused_ locale_t old_locale = enter_utf8()
 
-/* libarchive's own complaint; what is no errno means that the bytes are wrong. */
-static int failed(struct archive *a, const char *what, struct dink_err *err)
-{
-	const char *text = archive_error_string(a);
-	int e = archive_errno(a);
-
-	if (e <= 0 || e == EILSEQ || e >= 4096)
-		e = EBADMSG;
-	return dink_err_set(err, DINK_E_HOST, e, "%s: %s", what, text ? text : "damaged");
-}
-
 /* --- reading -------------------------------------------------------------------------------- */
 
 int dink_tar_open(const char *path, struct dink_tar **ret, struct dink_err *err)
@@ -58,7 +48,7 @@ int dink_tar_open(const char *path, struct dink_tar **ret, struct dink_err *err)
 	if (!t->archive || archive_read_support_format_tar(t->archive) < ARCHIVE_WARN)
 		return dink_err_set(err, DINK_E_HOST, ENOMEM, "libarchive");
 	if (archive_read_open_filename(t->archive, path, CHUNK) != ARCHIVE_OK)
-		return failed(t->archive, path, err);
+		return dink_archive_failed(t->archive, path, err);
 	*ret = TAKE_PTR(t);
 	return 0;
 }
@@ -102,7 +92,7 @@ int dink_tar_next(struct dink_tar *t, struct dink_err *err)
 	if (r == ARCHIVE_EOF)
 		return 0;
 	if (r < ARCHIVE_WARN)
-		return failed(t->archive, t->what, err);
+		return dink_archive_failed(t->archive, t->what, err);
 	if (++t->n_members > DINK_TAR_MEMBERS_MAX)
 		return dink_err_set(err, DINK_E_HOST, E2BIG, "%s: over %d members", t->what,
 				    DINK_TAR_MEMBERS_MAX);
@@ -139,7 +129,7 @@ int dink_tar_text(struct dink_tar *t, size_t max, char **ret, size_t *ret_len, s
 	_cleanup_free_ char *text = xmalloc((size_t)size + 1);
 	ssize_t n = archive_read_data(t->archive, text, (size_t)size);
 	if (n < 0)
-		return failed(t->archive, t->what, err);
+		return dink_archive_failed(t->archive, t->what, err);
 	if (n != size)
 		return dink_err_set(err, DINK_E_HOST, EBADMSG, "%s: %s ends too early", t->what,
 				    t->name);
@@ -191,7 +181,7 @@ int dink_tar_create(const char *path, struct dink_hash *hash, struct dink_tar_wr
 	    archive_write_set_bytes_per_block(a, CHUNK) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(a, 1) != ARCHIVE_OK ||
 	    archive_write_open(a, w, NULL, write_block, NULL) != ARCHIVE_OK)
-		return failed(a, path, err);
+		return dink_archive_failed(a, path, err);
 	*ret = TAKE_PTR(w);
 	return 0;
 }
@@ -239,7 +229,7 @@ int dink_tar_put(struct dink_tar_writer *w, struct archive_entry *e, const char 
 		archive_entry_set_size(e, 0);
 	/* the warning is that a name is no UTF-8; pax then takes it as it is */
 	if (archive_write_header(w->archive, e) < ARCHIVE_WARN) {
-		int r = failed(w->archive, w->what, err);
+		int r = dink_archive_failed(w->archive, w->what, err);
 		return r == -ENOSPC ? r : dink_err_push(err, "packing %s", name);
 	}
 	return 0;
@@ -250,7 +240,7 @@ int dink_tar_put_bytes(struct dink_tar_writer *w, const void *bytes, size_t n, s
 	la_ssize_t put = archive_write_data(w->archive, bytes, n);
 
 	if (put < 0)
-		return failed(w->archive, w->what, err);
+		return dink_archive_failed(w->archive, w->what, err);
 	/* libarchive drops what is more than the header said */
 	if ((size_t)put != n)
 		return dink_err_set(err, DINK_E_BUG, 0, "%s: more data than said", w->what);
@@ -267,7 +257,7 @@ int dink_tar_put_data(struct dink_tar_writer *w, struct dink_tar *t, struct dink
 		if (r < 0)
 			return r;
 	}
-	return n < 0 ? failed(t->archive, t->what, err) : 0;
+	return n < 0 ? dink_archive_failed(t->archive, t->what, err) : 0;
 }
 
 static void free_entry(struct archive_entry **e)
@@ -290,8 +280,9 @@ int dink_tar_put_file(struct dink_tar_writer *w, const char *name, mode_t mode, 
 
 int dink_tar_finish(struct dink_tar_writer *w, struct dink_err *err)
 {
-	int r = archive_write_close(w->archive) == ARCHIVE_OK ? 0
-							      : failed(w->archive, w->what, err);
+	int r = archive_write_close(w->archive) == ARCHIVE_OK
+			? 0
+			: dink_archive_failed(w->archive, w->what, err);
 
 	dink_tar_writer_free(w);
 	return r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Larger and smaller images, and those that give back what they do not use. The file is never shorter than its filesystem: it grows first and is
- * cut off last, so a crash in between costs nothing.
+ * Larger and smaller images, and those that give back what they do not use. The file is never
+ * shorter than its filesystem: it grows first and is cut off last, so a crash in between costs
+ * nothing.
  */
 #include "loopdev/loopdev.h"
 

@@ -150,11 +150,8 @@ struct json_object *dink_disk_snapshots(const char *path)
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		size_t n = strlen(e->d_name);
-
-		if (n <= 4 || !STREQ(e->d_name + n - 4, ".img"))
-			continue;
-		struct json_object *o = snapshot_to_json(dir, e->d_name);
+		struct json_object *o =
+			dink_ends_with(e->d_name, ".img") ? snapshot_to_json(dir, e->d_name) : NULL;
 		if (o)
 			json_object_array_add(all, o);
 	}

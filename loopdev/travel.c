@@ -6,41 +6,19 @@
 #include "loopdev/loopdev.h"
 
 #include "loopdev/whole.h"
+#include "provision/base/archive.h"
 #include "provision/base/file.h"
 #include "provision/base/proc.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 enum { CHUNK = 1 << 20 };
 
-static void free_reader(struct archive **a)
-{
-	if (*a)
-		archive_read_free(*a);
-}
-
-static void free_writer(struct archive **a)
-{
-	if (*a)
-		archive_write_free(*a);
-}
-
 static void free_entry(struct archive_entry **e)
 {
 	archive_entry_free(*e);
-}
-
-/* libarchive's complaint: what is no errno, and its EILSEQ, is about the bytes */
-static int failed(struct archive *a, const char *what, struct dink_err *err)
-{
-	const char *text = archive_error_string(a);
-	int e = archive_errno(a);
-
-	return dink_err_set(err, DINK_E_HOST, e > 0 && e < 4096 && e != EILSEQ ? e : EBADMSG,
-			    "%s: %s", what, text ? text : "damaged");
 }
 
 static int interrupted(struct dink_err *err)
@@ -158,19 +136,19 @@ static int write_image(struct archive *a, int fd, const char *path,
 	if (r < 0)
 		return dink_err_set(err, DINK_E_HOST, -r, "read %s", path);
 	if (archive_write_header(a, e) != ARCHIVE_OK)
-		return failed(a, path, err);
+		return dink_archive_failed(a, path, err);
 	r = write_body(a, fd, st.st_size, &s);
 	if (r == -EINTR)
 		return interrupted(err);
 	if (r == -EIO)
-		return failed(a, path, err);
+		return dink_archive_failed(a, path, err);
 	return r < 0 ? dink_err_set(err, DINK_E_HOST, -r, "read %s", path) : 0;
 }
 
 int dink_disk_export(const char *path, int out, const struct dink_progress *progress,
 		     struct dink_err *err)
 {
-	_cleanup_(free_writer) struct archive *a = archive_write_new();
+	_cleanup_(dink_archive_write_freep) struct archive *a = archive_write_new();
 	_cleanup_close_ int in = -1;
 	int r = dink_disk_lease(path, false, &in, err);
 
@@ -180,10 +158,10 @@ int dink_disk_export(const char *path, int out, const struct dink_progress *prog
 	    archive_write_add_filter_zstd(a) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(a, 1) != ARCHIVE_OK ||
 	    archive_write_open_fd(a, out) != ARCHIVE_OK)
-		return failed(a, "libarchive", err);
+		return dink_archive_failed(a, "libarchive", err);
 	r = write_image(a, in, path, progress, err);
 	if (r == 0 && archive_write_close(a) != ARCHIVE_OK)
-		r = failed(a, path, err);
+		r = dink_archive_failed(a, path, err);
 	return r < 0 ? dink_err_push(err, "exporting %s", path) : 0;
 }
 
@@ -216,7 +194,7 @@ static int read_body(struct archive *a, int fd, int64_t size, const struct dink_
 		if (dink_interrupted())
 			return interrupted(err);
 	}
-	return r == ARCHIVE_EOF ? 0 : failed(a, "the archive", err);
+	return r == ARCHIVE_EOF ? 0 : dink_archive_failed(a, "the archive", err);
 }
 
 static int read_image(struct archive *a, int fd, const struct dink_progress *progress,
@@ -228,7 +206,7 @@ static int read_image(struct archive *a, int fd, const struct dink_progress *pro
 	if (r == ARCHIVE_EOF)
 		return dink_err_set(err, DINK_E_HOST, EBADMSG, "the archive is empty");
 	if (r < ARCHIVE_WARN)
-		return failed(a, "the archive", err);
+		return dink_archive_failed(a, "the archive", err);
 	if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e) ||
 	    !archive_entry_size_is_set(e) || archive_entry_size(e) <= 0) {
 		dink_err_set(err, DINK_E_HOST, EBADMSG, "the archive does not begin with an image");
@@ -247,7 +225,7 @@ static int read_image(struct archive *a, int fd, const struct dink_progress *pro
 int dink_disk_import(int in, const char *path, bool force, const struct dink_progress *progress,
 		     struct dink_err *err)
 {
-	_cleanup_(free_reader) struct archive *a = archive_read_new();
+	_cleanup_(dink_archive_read_freep) struct archive *a = archive_read_new();
 	_cleanup_(dink_whole_clear) struct dink_whole w = {};
 	int r;
 
@@ -255,7 +233,7 @@ int dink_disk_import(int in, const char *path, bool force, const struct dink_pro
 	    archive_read_support_filter_zstd(a) < ARCHIVE_WARN ||
 	    archive_read_support_filter_gzip(a) < ARCHIVE_WARN ||
 	    archive_read_open_fd(a, in, CHUNK) != ARCHIVE_OK) {
-		(void)failed(a, "the archive", err);
+		(void)dink_archive_failed(a, "the archive", err);
 		return dink_err_push(err, "importing %s", path);
 	}
 	r = dink_whole_begin(&w, path, force, err);

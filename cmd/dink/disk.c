@@ -158,12 +158,9 @@ static int add_instance(struct json_object *all, const char *instance, struct di
 	struct dirent *e;
 	int r = 0;
 
-	while (r == 0 && d && (e = readdir(d))) {
-		size_t n = strlen(e->d_name);
-
-		if (n > 4 && STREQ(e->d_name + n - 4, ".img"))
+	while (r == 0 && d && (e = readdir(d)))
+		if (dink_ends_with(e->d_name, ".img"))
 			r = add_disk(all, instance, dir, e->d_name, err);
-	}
 	return r;
 }
 
@@ -212,7 +209,6 @@ struct force_opts {
 static int run_disk_clone(struct dink_args *args, struct dink_err *err)
 {
 	const struct force_opts *o = args->opts;
-
 	const struct dink_disk_clone_how how = {.force = o->force, .progress = &args->progress};
 
 	dink_catch_interrupts();

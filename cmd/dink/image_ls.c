@@ -8,16 +8,7 @@
 
 #include <time.h>
 
-/* What a terminal is shown: an engine may be a guest's, and names are its own. */
-static void print_plain(const char *s, int width)
-{
-	int n = 0;
-
-	for (; *s && n < 256; s++, n++)
-		putchar((unsigned char)*s < ' ' || *s == 127 ? '?' : *s);
-	for (; n < width; n++)
-		putchar(' ');
-}
+enum { NAME_SHOWN = 256 };
 
 static void print_one(const char *name, struct json_object *o, int width)
 {
@@ -28,14 +19,13 @@ static void print_one(const char *name, struct json_object *o, int width)
 	struct tm tm = {};
 	char day[32] = "";
 	const char *hex = dink_starts_with(id, "sha256:") ? id + 7 : id;
+	_cleanup_free_ char *shown = xstrndup(name, NAME_SHOWN);
 	_cleanup_free_ char *short_id = xstrndup(hex, strspn(hex, "0123456789abcdef"));
 
 	if (gmtime_r(&created, &tm))
 		(void)strftime(day, sizeof(day), "%Y-%m-%d", &tm);
-	print_plain(name, width);
-	printf("  ");
-	printf("%.12s", short_id);
-	printf("  %10s  %s\n", text, day);
+	cmd_print_cell(width, shown);
+	printf(" %.12s  %10s  %s\n", short_id, text, day);
 }
 
 /* "<none>" of each kind that engines use for no name */
@@ -47,14 +37,6 @@ static const char *name_of(struct json_object *tags, size_t i)
 	return s[0] ? s : "<none>:<none>";
 }
 
-static size_t count_names(struct json_object *o)
-{
-	struct json_object *tags = dink_json_get(o, "RepoTags");
-
-	return tags && json_object_is_type(tags, json_type_array) ? json_object_array_length(tags)
-								  : 0;
-}
-
 static void print_images(struct json_object *list)
 {
 	int width = (int)strlen("<none>:<none>");
@@ -62,7 +44,7 @@ static void print_images(struct json_object *list)
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
 		struct json_object *o = json_object_array_get_idx(list, i);
 
-		for (size_t k = 0; k < count_names(o); k++) {
+		for (size_t k = 0; k < dink_json_len(o, "RepoTags"); k++) {
 			int len = (int)strlen(name_of(dink_json_get(o, "RepoTags"), k));
 
 			width = len > width && len < 80 ? len : width;
@@ -71,7 +53,7 @@ static void print_images(struct json_object *list)
 	printf("%-*s  %-12s  %10s  %s\n", width, "IMAGE", "ID", "SIZE", "CREATED");
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
 		struct json_object *o = json_object_array_get_idx(list, i);
-		size_t n = count_names(o);
+		size_t n = dink_json_len(o, "RepoTags");
 
 		if (n == 0)
 			print_one("<none>:<none>", o, width);
@@ -89,7 +71,7 @@ static struct json_object *images_to_json(struct json_object *list)
 		struct json_object *names = json_object_new_array();
 
 		dink_json_set_str(e, "id", dink_json_str_or(o, "Id", ""));
-		for (size_t k = 0; k < count_names(o); k++) {
+		for (size_t k = 0; k < dink_json_len(o, "RepoTags"); k++) {
 			const char *name = name_of(dink_json_get(o, "RepoTags"), k);
 
 			if (!STREQ(name, "<none>:<none>"))

@@ -30,7 +30,8 @@ static inline void dink_json_putp(struct json_object **o)
 #define _cleanup_json_ _cleanup_(dink_json_putp)
 
 /*
- * Look-ups by a dotted path ("linux.resources.memory.limit"); borrowed, valid while o is.
+ * Look-ups by a dotted path ("linux.resources.memory.limit", "" is o itself); borrowed, valid
+ * while o is.
  * The _or forms give the default when the member is missing, null or of another type.
  */
 struct json_object *dink_json_get(struct json_object *o, const char *path);

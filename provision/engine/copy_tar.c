@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tar streams to and from the disk by libarchive, for copy.c. */
+#include "provision/base/archive.h"
 #include "provision/base/file.h"
 #include "provision/engine/copy.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 enum { BLOCK = 64 << 10 };
-
-static void free_reader(struct archive **a)
-{
-	if (*a)
-		archive_read_free(*a);
-}
-
-static void free_writer(struct archive **a)
-{
-	if (*a)
-		archive_write_free(*a);
-}
 
 static int fail_archive(struct archive *a, const char *what, struct dink_err *err)
 {
@@ -129,8 +117,8 @@ static int extract_all(struct archive *in, struct archive *out, const char *top,
 
 int dink_copy_extract(int fd, const char *dir, const char *top, struct dink_err *err)
 {
-	_cleanup_(free_reader) struct archive *in = archive_read_new();
-	_cleanup_(free_writer) struct archive *out = archive_write_disk_new();
+	_cleanup_(dink_archive_read_freep) struct archive *in = archive_read_new();
+	_cleanup_(dink_archive_write_freep) struct archive *out = archive_write_disk_new();
 	_cleanup_close_ int back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
@@ -178,8 +166,8 @@ static int pack_entry(struct archive *disk, struct archive *out, struct archive_
 
 int dink_copy_pack(const char *path, const char *top, int fd, struct dink_err *err)
 {
-	_cleanup_(free_reader) struct archive *disk = archive_read_disk_new();
-	_cleanup_(free_writer) struct archive *out = archive_write_new();
+	_cleanup_(dink_archive_read_freep) struct archive *disk = archive_read_disk_new();
+	_cleanup_(dink_archive_write_freep) struct archive *out = archive_write_new();
 	int r = 0;
 
 	if (!disk || !out)

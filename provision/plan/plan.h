@@ -110,10 +110,10 @@ int dink_plan_make(const struct dink_scenario *s, const struct dink_facts *f,
 void dink_plan_free(struct dink_plan *p);
 DEFINE_CLEANUP_PTR(struct dink_plan, dink_plan_free);
 
-/* dink_plan_layer() - by path, with or without the scenario's name in front; -1 if none */
+/* dink_plan_find() - by path, with or without the scenario's name in front; -1 if none */
 int dink_plan_find(const struct dink_plan *p, const char *path);
 /* dink_plan_writer() - the layer that writes a disk; -1 if none does */
 int dink_plan_writer(const struct dink_plan *p, int disk);
 struct json_object *dink_plan_to_json(const struct dink_plan *p);
-/* dink_plan_print() - for people; caller frees */
+/* dink_plan_text() - for people; caller frees */
 char *dink_plan_text(const struct dink_plan *p);

@@ -144,10 +144,24 @@ static int check_disk(struct dink_step_ctx *ctx, struct json_object *params,
  * A file that is there already (its journal was lost, or it was put there) is used if it carries
  * what is asked. It is not ours to remove then but by --volumes: the identity says so.
  */
-static int apply_disk(struct dink_step_ctx *ctx, struct json_object *params,
+static int apply_made(struct dink_step_ctx *ctx, struct json_object *params,
+		      int (*make)(struct dink_step_ctx *ctx, struct json_object *params,
+				  struct dink_err *err),
 		      struct json_object **ret, struct dink_err *err)
 {
-	const char *file = dink_json_str_or(params, "file", "");
+	int r = 0, there = check_disk(ctx, params, NULL, err);
+
+	if (there == 0)
+		r = make(ctx, params, err);
+	if (there < 0 || r < 0)
+		return there < 0 ? there : r;
+	*ret = dink_json_new();
+	dink_json_set_bool(*ret, "made", there == 0);
+	return 0;
+}
+
+static int make_disk(struct dink_step_ctx *ctx, struct json_object *params, struct dink_err *err)
+{
 	struct dink_disk_make make = {
 		.size_bytes = (uint64_t)dink_json_int_or(params, "size_bytes", 0),
 		.filesystem = dink_json_str_or(params, "filesystem", NULL),
@@ -155,18 +169,15 @@ static int apply_disk(struct dink_step_ctx *ctx, struct json_object *params,
 		.compression = dink_json_str_or(params, "compression", NULL),
 	};
 	_cleanup_free_ char *dir = xasprintf("%s/disks", dink_step_dir(ctx));
-	int r = dink_mkdir_p(dir, 0700, err), there;
+	int r = dink_mkdir_p(dir, 0700, err);
 
-	if (r < 0)
-		return r;
-	there = check_disk(ctx, params, NULL, err);
-	if (there == 0)
-		r = dink_disk_create(file, &make, err);
-	if (there < 0 || r < 0)
-		return there < 0 ? there : r;
-	*ret = dink_json_new();
-	dink_json_set_bool(*ret, "made", there == 0);
-	return 0;
+	return r < 0 ? r : dink_disk_create(dink_json_str_or(params, "file", ""), &make, err);
+}
+
+static int apply_disk(struct dink_step_ctx *ctx, struct json_object *params,
+		      struct json_object **ret, struct dink_err *err)
+{
+	return apply_made(ctx, params, make_disk, ret, err);
 }
 
 /* The journal is a file: it must not make us remove one that is none of the instance's. */
@@ -269,15 +280,7 @@ static int make_clone(struct dink_step_ctx *ctx, struct json_object *params, str
 static int apply_clone(struct dink_step_ctx *ctx, struct json_object *params,
 		       struct json_object **ret, struct dink_err *err)
 {
-	int r = 0, there = check_disk(ctx, params, NULL, err);
-
-	if (there == 0)
-		r = make_clone(ctx, params, err);
-	if (there < 0 || r < 0)
-		return there < 0 ? there : r;
-	*ret = dink_json_new();
-	dink_json_set_bool(*ret, "made", there == 0);
-	return 0;
+	return apply_made(ctx, params, make_clone, ret, err);
 }
 
 const struct dink_step_kind dink_kind_disk_clone = {

@@ -41,18 +41,12 @@ static int join_card(int card, struct json_object *link, struct dink_err *err)
 			     err);
 }
 
-/* A link without routes has no list of them. */
-static size_t count(struct json_object *list)
-{
-	return json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
-}
-
 /* A route that comes or goes moves the others, which are the same routes still. */
 static void forget_order(struct json_object *link)
 {
 	struct json_object *routes = dink_json_get(link, "routes");
 
-	for (size_t i = 0; i < count(routes); i++)
+	for (size_t i = 0; i < dink_json_len(routes, ""); i++)
 		json_object_object_del(json_object_array_get_idx(routes, i), "order");
 }
 
@@ -110,7 +104,7 @@ static int find_card(struct monitor *m, int ifindex)
 
 static bool has(struct json_object *list, struct json_object *item)
 {
-	for (size_t i = 0; i < count(list); i++) {
+	for (size_t i = 0; i < dink_json_len(list, ""); i++) {
 		if (json_object_equal(json_object_array_get_idx(list, i), item))
 			return true;
 	}
@@ -122,7 +116,7 @@ static struct json_object *subtract(struct json_object *a, struct json_object *b
 {
 	struct json_object *rest = json_object_new_array();
 
-	for (size_t i = 0; i < count(a); i++) {
+	for (size_t i = 0; i < dink_json_len(a, ""); i++) {
 		struct json_object *item = json_object_array_get_idx(a, i);
 		if (!has(b, item))
 			json_object_array_add(rest, json_object_get(item));
