@@ -85,16 +85,14 @@ int dink_engine_info(struct dink_engine *e, struct json_object **ret,
 /* dink_engine_image_id() - the id of an image by name; NULL in *ret if the engine has none */
 int dink_engine_image_id(struct dink_engine *e, const char *ref, char **ret,
 			 struct dink_err *err) _must_check_;
-/* dink_engine_load() - stream a docker archive (fd, read to EOF) into POST /images/load */
-int dink_engine_load(struct dink_engine *e, int fd, uint64_t size,
-		     const struct dink_progress *progress, struct dink_err *err) _must_check_;
 /*
- * dink_engine_load_given() - the same, of what `give` hands out: up to n bytes into buf, 0 = the
- * end; it may wait. Negative: the load is cut off, and the engine drops what it has of it.
+ * dink_engine_load() - a docker archive into POST /images/load, as `give` hands it out: up to n
+ * bytes into buf, 0 = the end; it may wait. Negative: the load is cut off, and the engine drops what
+ * it has of it.
  */
-int dink_engine_load_given(struct dink_engine *e,
-			   ssize_t (*give)(void *ctx, char *buf, size_t n, struct dink_err *err),
-			   void *ctx, struct dink_err *err) _must_check_;
+int dink_engine_load(struct dink_engine *e,
+		     ssize_t (*give)(void *ctx, char *buf, size_t n, struct dink_err *err),
+		     void *ctx, struct dink_err *err) _must_check_;
 /* dink_engine_save() - an image as a docker archive, piece by piece; the sink's negative ends it */
 int dink_engine_save(struct dink_engine *e, const char *ref,
 		     int (*sink)(void *ctx, const char *bytes, size_t n, struct dink_err *err),

@@ -41,9 +41,8 @@ struct exchange {
 	struct dink_err *err; /* filled by a callback that ended the exchange */
 	struct dink_str refusal;
 	uint64_t last_ms; /* when a byte last moved */
-	uint64_t sent;
-	int dialed;	 /* the stream until it took its place, else -1 */
-	int placeholder; /* curl's descriptor, not ours to close */
+	int dialed;	  /* the stream until it took its place, else -1 */
+	int placeholder;  /* curl's descriptor, not ours to close */
 };
 
 struct dink_engine *dink_engine_new(const struct dink_place *place, const char *socket)
@@ -243,7 +242,6 @@ static size_t give_given(struct exchange *x, char *buf, size_t n)
 	if (got < 0)
 		return CURL_READFUNC_ABORT;
 	x->last_ms = dink_now_ms();
-	x->sent += (size_t)got;
 	return (size_t)got;
 }
 
@@ -268,9 +266,6 @@ static size_t give_body(char *buf, size_t size, size_t n, void *ctx)
 		return CURL_READFUNC_ABORT;
 	}
 	x->last_ms = dink_now_ms();
-	x->sent += (size_t)got;
-	if (x->h->progress)
-		dink_progress(x->h->progress, x->h->progress_what, x->sent, x->h->size);
 	return (size_t)got;
 }
 
@@ -280,8 +275,6 @@ static void set_body(CURL *c, const struct dink_http *h, struct exchange *x)
 		curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
 		curl_easy_setopt(c, CURLOPT_READFUNCTION, give_body);
 		curl_easy_setopt(c, CURLOPT_READDATA, x);
-		if (h->size > 0)
-			curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)h->size);
 	} else if (h->body || STREQ(h->method, "POST") || STREQ(h->method, "PUT")) {
 		curl_easy_setopt(c, CURLOPT_POSTFIELDS, h->body ? h->body : "");
 		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE,

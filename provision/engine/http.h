@@ -16,7 +16,6 @@ struct dink_http {
 	const char *body;
 	const char *content_type; /* NULL: application/json */
 	int fd;			  /* -1 = none */
-	uint64_t size;		  /* of fd, 0 = unknown: sent in chunks */
 	/*
 	 * or what this gives: up to n bytes into buf, 0 = the end; it may wait. Negative: the exchange
 	 * is cut off, so that the engine sees no whole body; `err` may be set.
@@ -29,8 +28,6 @@ struct dink_http {
 	const char *want_header; /* keep this header of the answer */
 	uint32_t timeout_ms;	 /* without a byte either way; 0 = DINK_HTTP_TIMEOUT_MS */
 	bool no_timeout;	 /* a follow, a wait: as long as it takes */
-	const struct dink_progress *progress; /* of what is sent, NULL = none */
-	const char *progress_what;
 	/* results */
 	long status;  /* 0 where none came */
 	char *header; /* value of want_header, NULL = not there; caller frees */

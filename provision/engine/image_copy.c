@@ -157,7 +157,7 @@ static ssize_t give(void *ctx, char *buf, size_t n, struct dink_err *err)
 static int load_engine(struct job *j, struct dink_err *err)
 {
 	_cleanup_free_ char *other = NULL;
-	int r = dink_engine_load_given(j->to->engine, give, j, err);
+	int r = dink_engine_load(j->to->engine, give, j, err);
 
 	if (r < 0)
 		return r;

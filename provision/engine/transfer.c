@@ -62,49 +62,31 @@ static int take_load_answer(void *ctx, const char *bytes, size_t n, struct dink_
 	return 0;
 }
 
-/* @what: where the bytes come from */
-static int run_load(struct dink_engine *e, const struct dink_http *what, struct dink_err *err)
+int dink_engine_load(struct dink_engine *e,
+		     ssize_t (*give)(void *ctx, char *buf, size_t n, struct dink_err *err),
+		     void *ctx, struct dink_err *err)
 {
 	struct load l = {.tok = json_tokener_new_ex(16)};
-	struct dink_http h = *what;
+	struct dink_http h = {
+		.method = "POST",
+		.path = "/images/load?quiet=1",
+		.fd = -1,
+		.content_type = "application/x-tar",
+		.give = give,
+		.give_ctx = ctx,
+		.sink = take_load_answer,
+		.ctx = &l,
+	};
 	int r;
 
 	if (!l.tok)
 		abort();
-	h.method = "POST";
-	h.path = "/images/load?quiet=1";
-	h.content_type = "application/x-tar";
-	h.sink = take_load_answer;
-	h.ctx = &l;
 	r = dink_http_run(e, &h, err);
 	json_tokener_free(l.tok);
 	if (r >= 0 && l.error)
 		r = dink_err_set(err, DINK_E_CHILD, 0, "the engine refused the image: %s", l.error);
 	free(l.error);
 	return r;
-}
-
-int dink_engine_load(struct dink_engine *e, int fd, uint64_t size,
-		     const struct dink_progress *progress, struct dink_err *err)
-{
-	struct dink_http h = DINK_HTTP_INIT;
-
-	h.fd = fd;
-	h.size = size;
-	h.progress = progress;
-	h.progress_what = "loading image";
-	return run_load(e, &h, err);
-}
-
-int dink_engine_load_given(struct dink_engine *e,
-			   ssize_t (*give)(void *ctx, char *buf, size_t n, struct dink_err *err),
-			   void *ctx, struct dink_err *err)
-{
-	struct dink_http h = DINK_HTTP_INIT;
-
-	h.give = give;
-	h.give_ctx = ctx;
-	return run_load(e, &h, err);
 }
 
 int dink_engine_save(struct dink_engine *e, const char *ref,

@@ -120,14 +120,23 @@ static int do_place(const struct dink_place *at, struct dink_engine *e, const ch
 	return 0;
 }
 
+static ssize_t give_file(void *ctx, char *buf, size_t n, struct dink_err *err)
+{
+	ssize_t got;
+
+	do
+		got = read(*(const int *)ctx, buf, n);
+	while (got < 0 && errno == EINTR && !dink_interrupted());
+	return got < 0 ? dink_err_set(err, DINK_E_HOST, errno, "read the archive") : got;
+}
+
 static int do_load(struct dink_engine *e, const char *file, struct dink_err *err)
 {
 	_cleanup_close_ int fd = STREQ(file, "-") ? 0 : open(file, O_RDONLY | O_CLOEXEC);
-	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "%s", file);
-	return dink_engine_load(e, fd, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, NULL, err);
+	return dink_engine_load(e, give_file, &fd, err);
 }
 
 static int do_engine(const struct dink_place *at, struct dink_engine *e, const char *what, char **a,
