@@ -78,6 +78,22 @@ static void add_grant(struct dink_privileges *p, enum dink_grant_kind kind, cons
 	dink_strv_own(&g->reasons, reason);
 }
 
+bool dink_privileges_leave_out(struct dink_privileges *p, enum dink_grant_kind kind,
+			       const char *what)
+{
+	struct dink_grant *g = find_grant(p, kind, what);
+
+	if (!g)
+		return false;
+	if (kind == DINK_GRANT_SYSCALL)
+		dink_strv_add(&p->denied, what);
+	free(g->what);
+	dink_strv_clear(&g->reasons);
+	p->n_grants--;
+	memmove(g, g + 1, (size_t)(p->grants + p->n_grants - g) * sizeof(*g));
+	return true;
+}
+
 /*
  * The needs of whoever starts children with these runtimes. Only the host's engine can name the
  * official Kata; in a layer's daemon dink-vm stands in for it.
@@ -399,6 +415,7 @@ void dink_privileges_free(struct dink_privileges *p)
 		dink_strv_clear(&p->grants[i].reasons);
 	}
 	free(p->grants);
+	dink_strv_clear(&p->denied);
 	free(p);
 }
 
