@@ -302,7 +302,7 @@ static int run_walk(struct context *c, const char *layer, struct dink_err *err)
 
 	if (layer) {
 		r = priv_find(c->src, layer, &l, &only, err);
-		return r < 0 ? r : show(c, l, only, err);
+		return r < 0 || !l ? r : show(c, l, only, err);
 	}
 	for (size_t i = 0; r == 0 && i < s->n_layers; i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", s->name, s->layers[i]->name);

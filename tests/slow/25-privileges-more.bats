@@ -225,12 +225,12 @@ user_fails() {
 
 # Without the daemon around it, which takes the capability as well.
 @test "without CAP_SYS_ADMIN gVisor has no sandbox" {
-	local do=(runsc --rootless=false --network=none --platform=ptrace --ignore-cgroups do /give/busybox echo inner-ok)
+	local try=(runsc --rootless=false --network=none --platform=ptrace --ignore-cgroups "do" /give/busybox echo inner-ok)
 	layer "daemon: docker, layers: {in: {image: debian, runtime: runsc}}" ""
-	works nested "${do[@]}"
+	works nested "${try[@]}"
 	[[ "$output" == *inner-ok* ]]
 	layer "daemon: docker, layers: {in: {image: debian, runtime: runsc}}" "capability CAP_SYS_ADMIN"
-	fails "operation not permitted" nested "${do[@]}"
+	fails "operation not permitted" nested "${try[@]}"
 }
 
 @test "without CAP_SYS_ADMIN runc makes no namespaces" {

@@ -3,6 +3,7 @@
 # dink privileges where something runs: minimize leaves grants out of real runs, trace follows a
 # real command, and what --oci prints is what runc does.
 
+# shellcheck disable=SC2154 # dink and scenario come from up.bash
 bats_require_minimum_version 1.5.0
 
 load ../e2e/up
@@ -41,8 +42,8 @@ teardown() {
 
 @test "an interrupted minimize cleans up, and the next one goes on where it was" {
 	"$dink" privileges minimize --check 'echo >>'"$t"'/checks; dink exec $DINK_INSTANCE/box -- test -c /dev/fuse' "$t/box.yaml" >"$t/out" 2>&1 3>&- &
-	local pid=$! i
-	for i in $(seq 300); do
+	local pid=$!
+	for _ in $(seq 300); do
 		[ "$(grep -c '^    \(works\|fails\)' "$t/out")" -lt 2 ] || break
 		sleep 0.1
 	done
