@@ -369,3 +369,19 @@ wait_systemd() {
 	layer "needs: [userns-child]" ""
 	fails "mount" nested sh -c "$remount"
 }
+
+# What explain prints as system calls is what the kernel lets through in such a container.
+@test "the number of system calls is that of the filter which the engine installs" {
+	local line id want
+	cc -std=gnu17 -D_GNU_SOURCE -o "$BATS_TEST_TMPDIR/filter_count" tests/e2e/tools/filter_count.c -lseccomp
+	for line in "needs: [supervisor-init]" "needs: [trace-child]" "needs: [systemd-init]" \
+		"needs: [rootless-daemon]" "daemon: docker"; do
+		layer "$line" ""
+		want=$(jq '.[0].score.syscalls' "$BATS_TEST_TMPDIR/grants.json")
+		id=$(docker run -d "${opts[@]}" nested sleep 60)
+		run "$BATS_TEST_TMPDIR/filter_count" "$(docker inspect -f '{{.State.Pid}}' "$id")"
+		docker rm -f "$id" >/dev/null
+		echo "$line: $want computed, $output there"
+		[ "$output" = "$want" ]
+	done
+}
