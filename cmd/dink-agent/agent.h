@@ -97,7 +97,7 @@ int agent_connect(struct agent *a, struct json_object *msg, struct dink_err *err
 int agent_dns(struct agent *a, struct json_object *msg, struct dink_err *err);
 
 /* info.c */
-int agent_ps(struct json_object *answer, struct dink_err *err);
+int agent_ps(struct json_object *msg, struct json_object *answer, struct dink_err *err);
 int agent_stats(struct json_object *answer, struct dink_err *err);
 bool agent_was_oom(void); /* the kernel killed something of the container's for lack of memory */
 int agent_freeze(bool frozen, struct dink_err *err);

@@ -36,6 +36,7 @@ struct mon_log {
 };
 
 struct monitor;
+struct mon_table; /* monitor_proc.c */
 
 /* One program beside the container's own, started by exec. */
 struct mon_exec {
@@ -107,7 +108,8 @@ struct monitor {
 	struct dink_source *links_timer;
 	bool dns_relayed;
 	bool incoming_done;
-	int group_fd, proc_fd; /* the memory group and /proc, -1: none */
+	struct mon_table *table; /* /proc of the monitor's view; NULL: empty there */
+	int group_fd, proc_fd;	 /* the memory group and /proc, -1: none */
 	bool group_v2, out_of_memory;
 	int control_fd;
 	struct dink_source *control_source, *accept_timer;
@@ -167,6 +169,13 @@ void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
 /* monitor_root.c */
 /* mon_enter_root() - once the guest has the container: then its mount points are there */
 int mon_enter_root(struct monitor *m, struct dink_err *err) _must_check_;
+
+/* monitor_proc.c */
+/*
+ * mon_proc_mount() - a /proc with the guest's processes, made anew for who opens it; ret: -1 with errno
+ * where that cannot be, and nothing is mounted then
+ */
+int mon_proc_mount(struct monitor *m, const char *path);
 
 /* monitor_oom.c */
 void mon_oom_open(struct monitor *m); /* while the host's folders can be seen */

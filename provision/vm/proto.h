@@ -56,8 +56,9 @@
  *	{"op":"dns","address":"127.0.0.11","stream":ID}   once: UDP datagrams that come to port 53
  *	            of this address go over the stream and back (provision/vm/dgram.h)
  *	{"op":"pause"} {"op":"resume"}
- *	{"op":"ps"} -> {"pids":[..],"processes":[{"pid":N,"ppid":N,"uid":N,"gid":N,
- *	            "name":"..","args":[".."]}]}   each without what is too long
+ *	{"op":"ps","texts":B} -> {"pids":[..],"processes":[{"pid":N,"ppid":N,"uid":N,"gid":N,
+ *	            "name":"..","args":[".."]}]}   each without what is too long; with texts the
+ *	            first 256 have "stat" and "status" of /proc, and "btime" says when the guest booted
  *	{"op":"stats"} -> {"cpu":{cpu.stat},"memory":{"current":N,"peak":N,"max":N,"stat":{..}},
  *	            "pids":{"current":N,"max":N},"io":[{"device":"M:N","rbytes":N,..}],
  *	            "network":[{"name":"eth0","rx_bytes":N,...}]}     a limit of none is -1
