@@ -284,7 +284,7 @@ same "exec in a paused one" 'start_d $I sleep 100; $E pause c1 >/dev/null; $E ex
 same "stop of a paused one" 'start_d $I sleep 100; $E pause c1 >/dev/null; $E unpause c1 >/dev/null; $E stop -t 0 c1 >/dev/null; echo $?'
 same "top without words" 'start_d $I sh -c "sleep 77; true"; sleep 1; $E top c1 | awk "{print \$1, \$NF}"'
 on podman
-same "top by Podman's own words" 'start_d -u user $I sh -c "sleep 77 & sleep 88"; sleep 1; $E exec -u 7 -d c1 sleep 99; sleep 0.5; $E top c1 user group pid ppid pgid comm state capeff seccomp args | tr -s " "; $E top c1 pid etime time stime vsz rss | awk "NR > 1 {print NF >= 6}"; $E top -l >/dev/null 2>&1; echo $?'
+same "top by Podman's own words" 'start_d -u user $I sh -c "sleep 77 & sleep 88"; sleep 1; $E exec -u 7 -d c1 sleep 99; sleep 0.5; $E top c1 user group ppid comm state capeff seccomp args | tr -s " "; $E top c1 pid etime time stime vsz rss | awk "NR > 1 {print NF >= 6}"; $E top -l >/dev/null 2>&1; echo $?'
 on both
 same "top" 'start_d $I sh -c "sleep 77 & sleep 88"; sleep 0.5; $E top c1 -eo pid,args | awk "NR > 1 {\$1 = \"\"; print}" | sort'
 same "top, of a user, with a tree" 'start_d -u user $I sh -c "sleep 77 & sleep 88"; sleep 0.5; $E exec -u root -d c1 sleep 99; sleep 0.5; $E top c1 -eo pid,ppid,user,comm,args >t; awk "NR > 1 {n[\$1] = \$4; p[NR] = \$2; \$1 = \"\"; l[NR] = \$0} END {for (i in l) {\$0 = l[i]; print (n[p[i]] ? n[p[i]] : \"none\"), \$2, \$3, \$4, \$5, \$6}}" t | sort'
