@@ -314,7 +314,7 @@ row_volume() {
 	peer_archive volume "$peer_volume_init"
 	for ((i = 0; i < 14; i++)); do
 		head -c 268435456 /dev/urandom >"$bench_dir/vol/read.$i"
-		sync "$bench_dir/vol/read.$i" # else the quicker start shares the disk with it
+		sync # else who starts quicker shares the disk with this file and the round before
 		if [ $((i % 2)) -eq 0 ]; then
 			clock volume_vm $i && sed 's/^/vm /' "$bench_dir/out" >>"$bench_dir/volume"
 			docker rm -f volume >/dev/null
