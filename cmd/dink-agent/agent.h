@@ -61,6 +61,9 @@ int agent_loopback_up(struct dink_err *err);
 int agent_adapt_config(struct json_object *config, const char *root, struct dink_err *err);
 void agent_adapt_resources(struct json_object *resources);
 
+/* points.c: mount points that the root of a user namespace may not make; after adapt_config */
+void agent_make_points(struct json_object *config, const char *root);
+
 /* process.c: each answers request id itself */
 void agent_create(struct agent *a, uint32_t id, struct json_object *msg);
 void agent_exec(struct agent *a, uint32_t id, struct json_object *msg);

@@ -188,7 +188,9 @@ same "--uts host" '[ "$(run --uts host $I hostname)" = "$(hostname)" ] && echo o
 same "--cgroup-parent" 'run --cgroup-parent /dinkcase $I echo ok; sleep 1; find /sys/fs/cgroup -depth -type d -path "*/dinkcase*" -exec rmdir {} + 2>/dev/null; :'
 differs "--cgroupns host" "a guest has cgroups of its own, and none of the host's above them" "^/$" 'run --cgroupns host $I sh -c "cut -d: -f3 /proc/self/cgroup | sort -u | head -n 1"'
 on podman
-lacks "--uidmap" "virtiofsd acts as the file's user, whom a user namespace's root cannot overrule: mount points are not made" "permission denied" 'run --uidmap 0:100000:65536 $I sh -c "cat /proc/self/uid_map; id -u; echo x >/tmp/x; stat -c %u /tmp/x /etc/passwd"'
+same "--uidmap" 'run --uidmap 0:100000:65536 $I sh -c "cat /proc/self/uid_map; id -u; echo x >/tmp/x; stat -c %u /tmp/x /etc/passwd"'
+same "--uidmap and mount points that are not there" 'mkdir v; chmod 777 v; run --uidmap 0:100000:65536 -v $PWD/v:/a/b/c -v $T/rootfs/etc/group:/x/y:ro $I sh -c "stat -c \"%n %u %g %a\" /a /a/b /x; wc -l </x/y; echo x >/a/b/c/f; stat -c %u /a/b/c/f"; stat -c %u v/f'
+lacks "--uidmap: root writes where a mode forbids it" "virtiofsd acts as the file's user, whom a user namespace's root cannot overrule" "Permission denied" 'run --uidmap 0:100000:65536 $I sh -c "mkdir -m 555 /tmp/d; echo x >/tmp/d/f; echo \$?"'
 same "--userns auto" 'run --userns auto $I true >/dev/null 2>&1; echo $?'
 same "--secret" 'echo hidden | $E secret create s1 - >/dev/null; run --secret s1 $I cat /run/secrets/s1; $E secret rm s1 >/dev/null'
 same "--umask, --tz" 'run --umask 0027 $I sh -c umask; run --tz UTC $I date +%Z'
