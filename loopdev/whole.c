@@ -121,6 +121,17 @@ int dink_disk_lease(const char *path, bool exclusive, int *ret_fd, struct dink_e
 	return 0;
 }
 
+/* What takes the place of a file is as accessible as it was; only root can give files away. */
+static int keep_access(int fd, int old, const char *partial, struct dink_err *err)
+{
+	struct stat st;
+
+	if (fstat(old, &st) < 0 || (fchown(fd, st.st_uid, st.st_gid) < 0 && errno != EPERM) ||
+	    fchmod(fd, st.st_mode & 0777) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "set the owner of %s", partial);
+	return 0;
+}
+
 int dink_whole_begin(struct dink_whole *w, const char *path, bool force, struct dink_err *err)
 {
 	_cleanup_free_ char *partial = xasprintf("%s.partial", path);
@@ -132,15 +143,15 @@ int dink_whole_begin(struct dink_whole *w, const char *path, bool force, struct 
 	int r = open_partial(partial, &w->fd, err);
 	if (r < 0)
 		return r;
+	r = exists ? keep_access(w->fd, old, partial, err) : 0;
 	w->path = xstrdup(path);
 	w->partial = TAKE_PTR(partial);
 	w->replaces = exists;
 	w->old = TAKE_FD(old);
 	/* no block of a leftover must show through */
-	if (ftruncate(w->fd, 0) < 0)
-		return dink_whole_end(
-			w, dink_err_set(err, DINK_E_HOST, errno, "empty %s", w->partial), err);
-	return 0;
+	if (r == 0 && ftruncate(w->fd, 0) < 0)
+		r = dink_err_set(err, DINK_E_HOST, errno, "empty %s", w->partial);
+	return r < 0 ? dink_whole_end(w, r, err) : 0;
 }
 
 int dink_whole_end(struct dink_whole *w, int r, struct dink_err *err)
