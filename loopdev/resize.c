@@ -93,8 +93,9 @@ static int check_size(const char *type, const char *path, uint64_t bytes, struct
 			     *type ? type : "nothing that libblkid knows");
 		return dink_err_hint(err, "btrfs and ext4 can be resized");
 	}
-	if (bytes % 4096 != 0)
-		return dink_err_set(err, DINK_E_USAGE, 0, "the size is no multiple of 4096 bytes");
+	if (bytes == 0 || bytes % 4096 != 0)
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    "the size is 0, or no multiple of 4096 bytes");
 	return 0;
 }
 

@@ -8,17 +8,20 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-/* "btrfs filesystem 'store'", "dos partition table" */
+/* "a btrfs filesystem 'store'", "a dos partition table" */
 static char *describe_probe(const struct dink_disk_probe *p)
 {
 	_cleanup_str_ struct dink_str s = {};
+	/* libblkid's "other" says nothing to people */
+	bool plain = !p->usage || STREQ(p->usage, "other");
 
 	if (p->type)
-		dink_str_addf(&s, "%s %s", p->type, p->usage ? p->usage : "signature");
+		dink_str_addf(&s, "%s %s %s", strchr("aeiou", p->type[0]) ? "an" : "a", p->type,
+			      plain ? "signature" : p->usage);
 	if (p->label)
 		dink_str_addf(&s, " '%s'", p->label);
 	if (p->partition_table)
-		dink_str_addf(&s, "%s%s partition table", s.len ? " and a " : "",
+		dink_str_addf(&s, "%sa %s partition table", s.len ? " and " : "",
 			      p->partition_table);
 	if (p->ambiguous)
 		dink_str_add(&s, " and other signatures");
@@ -54,7 +57,7 @@ static int check_target(const char *path, bool force, int *ret_lease, struct din
 	bool empty = !p.type && !p.partition_table && p.allocated_bytes == 0;
 	if (!empty && !force) {
 		_cleanup_free_ char *what = describe_probe(&p);
-		dink_err_set(err, DINK_E_BUSY, 0, "%s holds a %s", path, what);
+		dink_err_set(err, DINK_E_BUSY, 0, "%s holds %s", path, what);
 		return dink_err_hint(err, "--force overwrites it");
 	}
 	*ret_lease = TAKE_FD(lease);
