@@ -9,6 +9,7 @@
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
+#include "provision/step/store.h"
 
 /* The kernel that images are read with; how borrows from k. */
 static int get_kernel(struct dink_args *args, bool writable, struct dink_kernel *k,
@@ -91,6 +92,9 @@ static int run_disk_resize(struct dink_args *args, struct dink_err *err)
 	if (dink_parse_size(args->v[1], &bytes) < 0)
 		return dink_err_set(err, DINK_E_USAGE, 0, "'%s' is no size (2GiB, 512M)",
 				    args->v[1]);
+	r = dink_disk_grow(args->v[0], bytes, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	r = dink_disk_probe(args->v[0], &p, err);
 	if (r == 0 && p.type && STREQ(p.type, "btrfs"))
 		r = get_kernel(args, true, &k, &how, err);
