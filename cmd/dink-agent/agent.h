@@ -44,6 +44,7 @@ void agent_say(const char *fmt, ...) _printf_(1, 2); /* kernel log */
 /* setup.c */
 int agent_setup(struct agent *a, struct json_object *msg, struct dink_err *err);
 void agent_unmount(struct agent *a);
+int agent_grow(struct json_object *msg, struct dink_err *err);
 void agent_set_clock(int64_t ns);
 void agent_add_entropy(const char *base64);
 

@@ -150,6 +150,9 @@ int mon_drop_mounts(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_checkpoint(struct mon_client *c, struct json_object *req);
 void mon_checkpointed(struct mon_client *c, struct json_object *req);
 void mon_hold(struct mon_client *c, struct json_object *req);
+
+/* monitor_disk.c */
+void mon_grow(struct mon_client *c, struct json_object *req);
 void mon_ckpt_client_gone(struct mon_client *c);
 void mon_set_capabilities(struct monitor *m, dink_qmp_reply_fn fn);
 void mon_migrated(struct monitor *m, const char *status); /* QEMU's word on save or load */
@@ -196,6 +199,8 @@ void mon_see_links(struct monitor *m);				  /* now, if there was a change */
 /* monitor_ctl.c */
 void mon_answer(struct mon_client *c, struct json_object *msg); /* takes */
 void mon_answer_error(struct mon_client *c, int e, const char *text);
+/* mon_client_relay() - the end of c->pending++: msg for it, if it is still there; NULL = VM gone */
+void mon_client_relay(struct mon_client *c, struct json_object *msg);
 
 int mon_listen(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_exec_exited(struct monitor *m, const char *name, int status);

@@ -66,6 +66,8 @@
  *	{"op":"hold","freeze":B,"sync":B}   the container is frozen, and the answer is the last that is
  *	            sent until release or renew: then the VM can be stopped between two frames. With
  *	            sync its disks have all that was written
+ *	{"op":"grow","serial":"..","bytes":N}   the filesystem of this disk, which is so long now,
+ *	            takes all of it
  *	{"op":"release"}       as if hold had not been
  *	{"op":"renew","time_ns":N,"entropy":"BASE64","hostname":"..","machine_id":"HEX","links":[..]}
  *	            the first request to a clone: identity and network, then release
