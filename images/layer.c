@@ -115,7 +115,7 @@ static void free_entry(struct archive_entry **e)
 
 static int put_own_file(struct rewrite *w, const char *rel, struct dink_err *err)
 {
-	_cleanup_free_ char *path = xasprintf("%s/files/%s", w->recipe->dir, rel), *data = NULL;
+	_cleanup_free_ char *path = dink_recipe_file(w->recipe, rel), *data = NULL;
 	_cleanup_(free_entry) struct archive_entry *entry = archive_entry_new();
 	char link[DINK_TAR_NAME_MAX + 1] = "";
 	struct stat st;
@@ -146,6 +146,18 @@ static int put_own_file(struct rewrite *w, const char *rel, struct dink_err *err
 	return dink_tar_put_file(w->out, rel, st.st_mode & S_IXUSR ? 0755 : 0644, data, len, err);
 }
 
+static int put_folder(struct rewrite *w, const struct dink_recipe_folder *f, struct dink_err *err)
+{
+	_cleanup_(free_entry) struct archive_entry *entry = archive_entry_new();
+
+	archive_entry_set_mtime(entry, DINK_IMAGE_EPOCH, 0);
+	archive_entry_set_filetype(entry, AE_IFDIR);
+	archive_entry_set_perm(entry, f->mode);
+	archive_entry_set_uid(entry, f->uid);
+	archive_entry_set_gid(entry, f->gid);
+	return dink_tar_put(w->out, entry, f->path, NULL, err);
+}
+
 int dink_image_rewrite(const struct dink_recipe *r, const char *base, const char *layer,
 		       char ret_diff_id[65], struct dink_err *err)
 {
@@ -157,6 +169,8 @@ int dink_image_rewrite(const struct dink_recipe *r, const char *base, const char
 		e = take_base(&w, err);
 	for (size_t i = 0; e == 0 && i < r->files.n; i++)
 		e = put_own_file(&w, r->files.v[i], err);
+	for (size_t i = 0; e == 0 && i < r->n_folders; i++)
+		e = put_folder(&w, &r->folders[i], err);
 	if (e == 0)
 		e = dink_tar_finish(TAKE_PTR(w.out), err);
 	if (e < 0) {

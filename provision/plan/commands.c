@@ -4,8 +4,10 @@
 
 #include "provision/base/dirs.h"
 
-#define TINI	   "/usr/bin/tini"
-#define LAYER_INIT "/usr/local/sbin/layer-init"
+#define TINI		  "/usr/bin/tini"
+#define LAYER_INIT	  "/usr/local/sbin/layer-init"
+#define LAYER_SYSTEMD	  "/usr/local/sbin/layer-systemd"
+#define LAYER_SUPERVISORD "/usr/local/sbin/layer-supervisord"
 
 /*
  * /24s from 10.213.0.0/16 upward in the order of the layers; .0 is left to the private engine.
@@ -60,10 +62,27 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 	 * dockerd that is itself in a container fails in libnetwork's hook.
 	 */
 	dink_strv_addl(&l->command, "--add-runtime", "crun=/usr/bin/crun", NULL);
+	for (size_t i = 0; i < l->spec->n_children; i++)
+		if (l->spec->children[i]->runtime == DINK_RUNTIME_RUNSC) {
+			dink_strv_addl(&l->command, "--add-runtime", "runsc=/usr/bin/runsc", NULL);
+			break;
+		}
 }
 
+/*
+ * As a user: no cgroups of its own where the host's are of version 1, so runc, which can do without
+ * (crun 1.8 refuses the mixed layout).
+ */
 static void podman_command(struct dink_plan_layer *l)
 {
+	if (l->spec->rootless) {
+		dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver,
+			       "--runtime", "runc", "system", "service", "--time=0",
+			       "unix:///run/podman/podman.sock", NULL);
+		dink_strv_addf(&l->env, "HOME=/home/%s", l->spec->rootless);
+		dink_strv_add(&l->env, "XDG_RUNTIME_DIR=/run/user/1000");
+		return;
+	}
 	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, "system",
 		       "service", "--time=0", "unix:///run/podman/podman.sock", NULL);
 }
@@ -77,8 +96,15 @@ static void make_command(struct dink_plan *p, struct dink_plan_layer *l, const s
 
 	if (l->spec->init == DINK_INIT_TINI || (l->spec->init == DINK_INIT_DEFAULT && daemon))
 		dink_strv_addl(&l->command, TINI, "--", NULL);
-	if (daemon) {
-		dink_strv_add(&l->command, LAYER_INIT);
+	/* without root there is nothing to prepare */
+	if (daemon && !l->spec->rootless) {
+		/* systemd moves itself out of the way of the cgroups that it hands on */
+		if (l->spec->init == DINK_INIT_SYSTEMD)
+			dink_strv_add(&l->command, LAYER_SYSTEMD);
+		else
+			dink_strv_add(&l->command, LAYER_INIT);
+		if (l->spec->init == DINK_INIT_SUPERVISORD)
+			dink_strv_add(&l->command, LAYER_SUPERVISORD);
 		/* Debian's iptables speaks nft unless told; a host without nf_tables needs legacy.
 		 */
 		dink_strv_addf(&l->env, "DINK_IPTABLES=%s",

@@ -47,6 +47,8 @@ enum dink_init {
 	DINK_INIT_DEFAULT, /* tini for a layer with a daemon, none otherwise */
 	DINK_INIT_NONE,
 	DINK_INIT_TINI,
+	DINK_INIT_SYSTEMD,
+	DINK_INIT_SUPERVISORD,
 	DINK_INIT_MAX_,
 };
 
@@ -143,7 +145,10 @@ struct dink_layer {
 	struct dink_mark memory_mark;
 	enum dink_daemon daemon;
 	struct dink_mark daemon_mark;
+	char *rootless; /* the image's user that its daemon runs as; NULL = root */
+	struct dink_mark rootless_mark;
 	enum dink_init init;
+	struct dink_mark init_mark;
 	struct dink_strv command; /* empty = the image's own; always so in a layer with a daemon */
 	struct dink_mark command_mark;
 	struct dink_strv env; /* NAME=VALUE */

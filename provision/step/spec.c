@@ -409,6 +409,11 @@ static struct json_object *make_body(struct spec *s)
 
 	dink_json_set_str(body, "Hostname",
 			  s->l->spec->hostname ? s->l->spec->hostname : s->l->name);
+	if (s->l->spec->rootless)
+		dink_json_set_str(body, "User", s->l->spec->rootless);
+	/* what systemd takes as the word to end, where others are told by SIGTERM */
+	if (s->l->spec->init == DINK_INIT_SYSTEMD)
+		dink_json_set_str(body, "StopSignal", "SIGRTMIN+3");
 	set_command(s, body);
 	dink_json_set_str(labels, "dink.instance", s->plan->scenario->name);
 	dink_json_set_str(labels, "dink.layer", s->l->path);
@@ -473,6 +478,10 @@ int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 	/* The private engine has a runtime for each guest folder, named when it is known. */
 	if (l->parent < 0 && l->kernel >= 0 && p->engine == DINK_HOST_ENGINE_PRIVATE)
 		dink_json_set_str(o, "runtime_guest", p->kernels[l->kernel].name);
+	/* What the private engine does not know by itself: it has runc. */
+	if (l->parent < 0 && p->engine == DINK_HOST_ENGINE_PRIVATE &&
+	    (l->runtime == DINK_RUNTIME_CRUN || l->runtime == DINK_RUNTIME_RUNSC))
+		dink_json_set_str(o, "runtime_program", dink_runtime_name(l->runtime));
 	dink_json_set_bool(o, "vm", l->is_vm);
 	dink_json_set_bool(o, "block_root", l->block_root);
 	dink_json_set_bool(o, "good_order", needs_good_order(&s));
