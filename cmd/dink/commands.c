@@ -16,6 +16,7 @@ const struct dink_command *const cmd_table[] = {
 	&cmd_schema,
 	&cmd_doctor,
 	&cmd_privileges_explain,
+	&cmd_privileges_needs,
 	&cmd_kernel_build,
 	&cmd_kernel_check,
 	&cmd_kernel_list,

@@ -9,6 +9,8 @@
  */
 #include "provision/privilege/needs.h"
 
+#include "provision/base/json.h"
+
 #define CAP(need, what, why)                                                                       \
 	{                                                                                          \
 		DINK_NEED_##need, DINK_GRANT_CAPABILITY, what, why                                 \
@@ -28,6 +30,11 @@
 #define SYSCTL(need, what, why)                                                                    \
 	{                                                                                          \
 		DINK_NEED_##need, DINK_GRANT_SYSCTL, what, why                                     \
+	}
+
+#define UNMASK(need, what, why)                                                                    \
+	{                                                                                          \
+		DINK_NEED_##need, DINK_GRANT_UNMASK, what, why                                     \
 	}
 
 const struct dink_need_grant dink_need_grants[] = {
@@ -65,6 +72,27 @@ const struct dink_need_grant dink_need_grants[] = {
 	DEVICE(KATA_CHILD, "/dev/kvm rw", "Kata runs its VMs under KVM"),
 	DEVICE(KATA_CHILD, "/dev/vhost-net rw", "the VM's network card"),
 	DEVICE(KATA_CHILD, "/dev/vhost-vsock rw", "the channel to Kata's agent"),
+	CAP(RUNSC_CHILD, "CAP_SYS_ADMIN", "the sandbox's namespaces and mounts"),
+	CAP(RUNSC_CHILD, "CAP_DAC_READ_SEARCH", "what its file server keeps"),
+	CAP(RUNSC_CHILD, "CAP_SYS_PTRACE", "its platform without KVM runs programs by ptrace"),
+	SYSCALL(RUNSC_CHILD, "pivot_root", "the sandbox's root"),
+	SYSCALL(USERNS_CHILD, "clone", "a user namespace, which gives the rest inside it"),
+	SYSCALL(USERNS_CHILD, "unshare", "a user namespace, which gives the rest inside it"),
+	SYSCALL(USERNS_CHILD, "mount", "the mounts of each container"),
+	SYSCALL(USERNS_CHILD, "umount2", "the old root of each container"),
+	SYSCALL(USERNS_CHILD, "pivot_root", "the root of each container"),
+	SYSCALL(USERNS_CHILD, "setns", "joining the namespaces made for a container"),
+	SYSCALL(USERNS_CHILD, "sethostname", "the host name of each container"),
+	SYSCALL(USERNS_CHILD, "keyctl", "a session keyring for each container"),
+	UNMASK(NESTED_PROC, "/proc",
+	       "the kernel gives a user namespace a new /proc only if the old one is seen whole"),
+	DEVICE(USER_NET, "/dev/net/tun rw", "the network card of a network namespace of its own"),
+	DEVICE(FUSE_STORE, "/dev/fuse rw", "mounting image layers without privilege"),
+	MOUNT(ROOTLESS_DAEMON, "volume /home",
+	      "its storage driver does not stack on the layer's own overlay"),
+	MOUNT(SYSTEMD_INIT, "tmpfs /run", "its sockets and its state"),
+	MOUNT(SYSTEMD_INIT, "tmpfs /run/lock", "its lock files"),
+	CAP(TRACE_CHILD, "CAP_SYS_PTRACE", "processes of other users of the layer"),
 };
 const size_t dink_n_need_grants = ARRAY_SIZE(dink_need_grants);
 
@@ -81,6 +109,15 @@ static const struct {
 	[DINK_NEED_KVM] = {"kvm", "starts VMs under KVM"},
 	[DINK_NEED_CGROUP_WRITE] = {"cgroup-write", "makes cgroups for its containers"},
 	[DINK_NEED_KATA_CHILD] = {"kata-child", "starts containers of Kata"},
+	[DINK_NEED_RUNSC_CHILD] = {"runsc-child", "starts containers of gVisor"},
+	[DINK_NEED_USERNS_CHILD] = {"userns-child", "starts containers in user namespaces"},
+	[DINK_NEED_NESTED_PROC] = {"nested-proc", "mounts a /proc in a user namespace"},
+	[DINK_NEED_USER_NET] = {"user-net", "makes network cards in a user namespace"},
+	[DINK_NEED_FUSE_STORE] = {"fuse-store", "mounts image layers with fuse-overlayfs"},
+	[DINK_NEED_ROOTLESS_DAEMON] = {"rootless-daemon", "runs an engine as a user"},
+	[DINK_NEED_SYSTEMD_INIT] = {"systemd-init", "has systemd as PID 1"},
+	[DINK_NEED_SUPERVISOR_INIT] = {"supervisor-init", "has supervisord as PID 1"},
+	[DINK_NEED_TRACE_CHILD] = {"trace-child", "traces what other users of it run"},
 };
 
 const char *dink_need_name(enum dink_need n)
@@ -91,6 +128,31 @@ const char *dink_need_name(enum dink_need n)
 const char *dink_need_text(enum dink_need n)
 {
 	return n < DINK_NEED_MAX_ ? need_names[n].text : "?";
+}
+
+enum dink_need dink_need_from_name(const char *name)
+{
+	for (int n = 0; n < DINK_NEED_MAX_; n++)
+		if (STREQ(need_names[n].name, name))
+			return (enum dink_need)n;
+	return DINK_NEED_MAX_;
+}
+
+uint32_t dink_need_with_implied(uint32_t needs)
+{
+	static const struct {
+		enum dink_need need, implies;
+	} pairs[] = {
+		{DINK_NEED_ROOTLESS_DAEMON, DINK_NEED_USERNS_CHILD},
+		{DINK_NEED_ROOTLESS_DAEMON, DINK_NEED_NESTED_PROC},
+		{DINK_NEED_ROOTLESS_DAEMON, DINK_NEED_USER_NET},
+		{DINK_NEED_SYSTEMD_INIT, DINK_NEED_CGROUP_WRITE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+		if (needs & 1u << pairs[i].need)
+			needs |= 1u << pairs[i].implies;
+	return needs;
 }
 
 const char *dink_need_store(enum dink_need n)
@@ -117,4 +179,52 @@ const char *dink_grant_kind_name(enum dink_grant_kind k)
 	};
 
 	return k < DINK_GRANT_KIND_MAX_ ? names[k] : "?";
+}
+
+static struct json_object *grants_to_json(enum dink_need n)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < dink_n_need_grants; i++) {
+		const struct dink_need_grant *row = &dink_need_grants[i];
+		struct json_object *o;
+
+		if (row->need != n)
+			continue;
+		o = dink_json_new();
+		dink_json_set_str(o, "kind", dink_grant_kind_name(row->kind));
+		dink_json_set_str(o, "what", row->what);
+		dink_json_set_str(o, "why", row->why);
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
+static struct json_object *implied_to_json(enum dink_need n)
+{
+	struct json_object *list = json_object_new_array();
+	uint32_t with = dink_need_with_implied(1u << n) & ~(1u << n);
+
+	for (int i = 0; i < DINK_NEED_MAX_; i++)
+		if (with & 1u << i)
+			json_object_array_add(
+				list, json_object_new_string(dink_need_name((enum dink_need)i)));
+	return list;
+}
+
+struct json_object *dink_needs_to_json(void)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (int i = 0; i < DINK_NEED_MAX_; i++) {
+		enum dink_need n = (enum dink_need)i;
+		struct json_object *o = dink_json_new();
+
+		dink_json_set_str(o, "need", dink_need_name(n));
+		dink_json_set_str(o, "text", dink_need_text(n));
+		dink_json_set(o, "implies", implied_to_json(n));
+		dink_json_set(o, "grants", grants_to_json(n));
+		json_object_array_add(list, o);
+	}
+	return list;
 }

@@ -86,6 +86,8 @@ static uint32_t child_needs(const struct collector *c, struct dink_layer *const 
 			needs |= 1u << DINK_NEED_KATA_CHILD;
 		else if (is_vm(r))
 			needs |= 1u << DINK_NEED_VM_CHILD;
+		else if (r == DINK_RUNTIME_RUNSC)
+			needs |= 1u << DINK_NEED_RUNSC_CHILD;
 		else
 			needs |= 1u << DINK_NEED_RUNC_CHILD;
 	}
@@ -94,14 +96,24 @@ static uint32_t child_needs(const struct collector *c, struct dink_layer *const 
 	return needs;
 }
 
+/* What the scenario says of the layer's programs. */
+static uint32_t declared_needs(const struct dink_layer *l)
+{
+	uint32_t needs = 0;
+
+	for (size_t i = 0; i < l->needs.n; i++)
+		needs |= 1u << dink_need_from_name(l->needs.v[i]);
+	return dink_need_with_implied(needs);
+}
+
 /* A layer with a daemon also starts what its user asks of that daemon: runc's containers. */
 static uint32_t layer_needs(const struct collector *c, const struct dink_layer *l)
 {
-	uint32_t needs;
+	uint32_t needs = declared_needs(l);
 
 	if (l->daemon == DINK_DAEMON_NONE)
-		return 0;
-	needs = child_needs(c, l->children, l->n_children, in_guest(l));
+		return needs;
+	needs |= child_needs(c, l->children, l->n_children, in_guest(l));
 	needs |= 1u << DINK_NEED_RUNC_CHILD | 1u << DINK_NEED_CGROUP_WRITE;
 	needs |= 1u << (l->daemon == DINK_DAEMON_PODMAN ? DINK_NEED_PODMAN_DAEMON
 							: DINK_NEED_DOCKER_DAEMON);

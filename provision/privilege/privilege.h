@@ -14,11 +14,20 @@
 enum dink_need {
 	DINK_NEED_DOCKER_DAEMON, /* dockerd with bridge networking and iptables */
 	DINK_NEED_PODMAN_DAEMON,
-	DINK_NEED_RUNC_CHILD,	/* starts runc/crun containers */
-	DINK_NEED_VM_CHILD,	/* starts VMs: QEMU, virtiofsd, tap, tc */
-	DINK_NEED_KVM,		/* the VM child may use /dev/kvm */
-	DINK_NEED_CGROUP_WRITE, /* makes cgroups below its own */
-	DINK_NEED_KATA_CHILD,	/* starts containers of the official Kata */
+	DINK_NEED_RUNC_CHILD,	   /* starts runc/crun containers */
+	DINK_NEED_VM_CHILD,	   /* starts VMs: QEMU, virtiofsd, tap, tc */
+	DINK_NEED_KVM,		   /* the VM child may use /dev/kvm */
+	DINK_NEED_CGROUP_WRITE,	   /* makes cgroups below its own */
+	DINK_NEED_KATA_CHILD,	   /* starts containers of the official Kata */
+	DINK_NEED_RUNSC_CHILD,	   /* starts containers of gVisor */
+	DINK_NEED_USERNS_CHILD,	   /* starts containers without privilege, in user namespaces */
+	DINK_NEED_NESTED_PROC,	   /* mounts a /proc of their own for those */
+	DINK_NEED_USER_NET,	   /* slirp4netns or pasta: a network card in a user namespace */
+	DINK_NEED_FUSE_STORE,	   /* fuse-overlayfs as storage driver */
+	DINK_NEED_ROOTLESS_DAEMON, /* Podman or Docker as a user */
+	DINK_NEED_SYSTEMD_INIT,	   /* PID 1 is systemd */
+	DINK_NEED_SUPERVISOR_INIT, /* PID 1 is supervisord, or another that only starts programs */
+	DINK_NEED_TRACE_CHILD,	   /* strace of what other users of the layer run */
 	DINK_NEED_MAX_,
 };
 
@@ -105,3 +114,9 @@ extern const int dink_default_capabilities[];
 const struct dink_privileges *dink_privileges_original(void);
 
 struct json_object *dink_privileges_to_json(const struct dink_privileges *p);
+
+/*
+ * dink_needs_to_json() - the whole table: a list of {need, text, implies, grants: [{kind, what,
+ * why}]}, every need once, also one that takes nothing
+ */
+struct json_object *dink_needs_to_json(void);

@@ -30,6 +30,16 @@ const char *dink_daemon_name(enum dink_daemon d)
 	return daemon_names[d];
 }
 
+const char *const *dink_layer_need_names(void)
+{
+	static const char *const names[] = {
+		"rootless-daemon", "userns-child", "nested-proc",     "user-net",    "fuse-store",
+		"runsc-child",	   "systemd-init", "supervisor-init", "trace-child", NULL,
+	};
+
+	return names;
+}
+
 const char *dink_init_name(enum dink_init i)
 {
 	return init_names[i];
@@ -450,6 +460,16 @@ static const struct dink_field layer_fields[] = {
 		AT(dink_layer, env),
 		.example = "env: {LANG: C.UTF-8}",
 		.doc = "Variables of the environment, as a map or as a list of NAME=VALUE.",
+	},
+	{
+		.key = "needs",
+		.kind = DINK_FIELD_WORDS,
+		AT(dink_layer, needs),
+		.words = dink_layer_need_names,
+		.max = UINT32_MAX,
+		.example = "needs: [userns-child, nested-proc]",
+		.doc = "What the layer's programs do that dink cannot see, and that takes "
+		       "privileges; `dink privileges needs` has the table.",
 	},
 	{
 		.key = "tty",

@@ -225,8 +225,9 @@ static void grant_mount(struct spec *s, const char *what)
 				  options);
 		return;
 	}
-	if (!dink_starts_with(what, "volume ") || !s->l->data_volume)
-		return;
+	if (!dink_starts_with(what, "volume ") ||
+	    (dink_starts_with(what, "volume /var/lib/") && !s->l->data_volume))
+		return; /* a daemon's store may be a disk or a bind instead */
 	o = dink_json_new();
 	dink_json_set_str(o, "Type", "volume");
 	dink_json_set_str(o, "Target", what + strlen("volume "));
@@ -252,6 +253,14 @@ static void add_string(struct spec *s, const char *key, const char *value)
 	json_object_array_add(member(s->host, key, true), json_object_new_string(value));
 }
 
+/* By itself, or with all of /proc. */
+static bool is_unmasked(const struct dink_privileges *p, const char *path)
+{
+	return dink_privileges_have(p, DINK_GRANT_UNMASK, path) ||
+	       (dink_starts_with(path, "/proc/") &&
+		dink_privileges_have(p, DINK_GRANT_UNMASK, "/proc"));
+}
+
 /*
  * The engine's own lists (the same in Docker and Podman) without what is unmasked: the API takes
  * whole lists only.
@@ -271,10 +280,10 @@ static void unmask_paths(struct spec *s)
 	for (size_t i = 0; p && i < p->n_grants; i++)
 		any = any || p->grants[i].kind == DINK_GRANT_UNMASK;
 	for (size_t i = 0; any && i < ARRAY_SIZE(masked); i++)
-		if (!dink_privileges_have(p, DINK_GRANT_UNMASK, masked[i]))
+		if (!is_unmasked(p, masked[i]))
 			add_string(s, "MaskedPaths", masked[i]);
 	for (size_t i = 0; any && i < ARRAY_SIZE(read_only); i++)
-		if (!dink_privileges_have(p, DINK_GRANT_UNMASK, read_only[i]))
+		if (!is_unmasked(p, read_only[i]))
 			add_string(s, "ReadonlyPaths", read_only[i]);
 }
 
