@@ -254,6 +254,16 @@ static int show_result(struct dink_args *args, const char *name, struct steps_vi
 	return 0;
 }
 
+int cmd_bring_up(struct dink_args *args, const struct dink_scenario *s, struct dink_err *err)
+{
+	const struct up_opts o = {};
+	_cleanup_(dink_plan_freep) struct dink_plan *p = NULL;
+	_cleanup_(steps_view_freep) struct steps_view *view = steps_view_new(args->quiet);
+	int r = make_plan(args, s, &p, err);
+
+	return r < 0 ? r : run_steps(&o, s, p, view, err);
+}
+
 static int run_up(struct dink_args *args, struct dink_err *err)
 {
 	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
