@@ -50,10 +50,29 @@ static void add_runtimes(struct dink_plan_layer *l, const struct dink_strv *kern
 			       DINK_GUESTS_IN_LAYER, kernels->v[i]);
 }
 
+/* rootlesskit makes the namespaces in which dockerd is root, and a network card by slirp4netns. */
+static void rootless_docker(struct dink_plan_layer *l)
+{
+	dink_strv_addl(&l->command, "rootlesskit", "--net=slirp4netns", "--disable-host-loopback",
+		       "--port-driver=builtin", "--copy-up=/etc", "--copy-up=/run",
+		       "--propagation=rslave", NULL);
+	dink_strv_addf(&l->command, "--mtu=%u", l->mtu);
+	dink_strv_addl(&l->command, "dockerd", "--rootless", NULL);
+}
+
 static void docker_command(struct dink_plan_layer *l, const struct dink_strv *kernels)
 {
-	dink_strv_addl(&l->command, "dockerd", "--host", "unix:///run/docker.sock", "--data-root",
-		       "/var/lib/docker", "--exec-root", "/run/docker", "--storage-driver",
+	_cleanup_free_ char *root = dink_plan_data_root(l->spec);
+	bool user = l->spec->rootless;
+
+	if (user)
+		rootless_docker(l);
+	else
+		dink_strv_add(&l->command, "dockerd");
+	dink_strv_addl(&l->command, "--host",
+		       user ? "unix:///run/user/1000/docker.sock" : "unix:///run/docker.sock",
+		       "--data-root", root, "--exec-root",
+		       user ? "/run/user/1000/docker" : "/run/docker", "--storage-driver",
 		       l->storage_driver, "--bip", l->subnet, "--mtu", NULL);
 	dink_strv_addf(&l->command, "%u", l->mtu);
 	add_runtimes(l, kernels);
@@ -79,8 +98,6 @@ static void podman_command(struct dink_plan_layer *l)
 		dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver,
 			       "--runtime", "runc", "system", "service", "--time=0",
 			       "unix:///run/podman/podman.sock", NULL);
-		dink_strv_addf(&l->env, "HOME=/home/%s", l->spec->rootless);
-		dink_strv_add(&l->env, "XDG_RUNTIME_DIR=/run/user/1000");
 		return;
 	}
 	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, "system",
@@ -96,6 +113,10 @@ static void make_command(struct dink_plan *p, struct dink_plan_layer *l, const s
 
 	if (l->spec->init == DINK_INIT_TINI || (l->spec->init == DINK_INIT_DEFAULT && daemon))
 		dink_strv_addl(&l->command, TINI, "--", NULL);
+	if (l->spec->rootless) {
+		dink_strv_addf(&l->env, "HOME=/home/%s", l->spec->rootless);
+		dink_strv_add(&l->env, "XDG_RUNTIME_DIR=/run/user/1000");
+	}
 	/* without root there is nothing to prepare */
 	if (daemon && !l->spec->rootless) {
 		/* systemd moves itself out of the way of the cgroups that it hands on */
