@@ -9,6 +9,8 @@
 #include "provision/base/file.h"
 #include "provision/base/hash.h"
 
+#include <endian.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
 
 enum { OWN_FILE_MAX = 64 << 20 };
@@ -81,6 +83,28 @@ static int put_link(struct rewrite *w, struct dink_tar *t, struct dink_err *err)
 	return dink_tar_put(w->out, t->entry, t->name, t->hardlink, err);
 }
 
+/* As the kernel reads it from the file: permitted, and in force from the start. */
+static void set_capability(struct rewrite *w, const struct dink_tar *t)
+{
+	const struct dink_recipe *r = w->recipe;
+	struct vfs_cap_data data = {.magic_etc =
+					    htole32(VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE)};
+	bool any = false;
+
+	for (size_t i = 0; i < r->n_capabilities; i++) {
+		unsigned n = r->capabilities[i].number;
+
+		if (!STREQ(r->capabilities[i].path, t->name))
+			continue;
+		data.data[n / 32].permitted |= htole32(1u << n % 32);
+		any = true;
+	}
+	if (!any)
+		return;
+	archive_entry_set_perm(t->entry, archive_entry_perm(t->entry) & 0777);
+	archive_entry_xattr_add_entry(t->entry, "security.capability", &data, sizeof(data));
+}
+
 static int take_base(struct rewrite *w, struct dink_err *err)
 {
 	_cleanup_(dink_tar_freep) struct dink_tar *t = NULL;
@@ -96,6 +120,8 @@ static int take_base(struct rewrite *w, struct dink_err *err)
 				dink_strv_add(&w->removed, t->name);
 			continue;
 		}
+		if (is_file)
+			set_capability(w, t);
 		if (t->hardlink)
 			e = put_link(w, t, err);
 		else

@@ -4,11 +4,18 @@
 
 #include "provision/base/file.h"
 
+#include <cap-ng.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <sys/stat.h>
 
-enum { RECIPE_MAX = 64 << 10, FILES_MAX = 4096, FILES_DEPTH = 32, FOLDERS_MAX = 64 };
+enum {
+	RECIPE_MAX = 64 << 10,
+	FILES_MAX = 4096,
+	FILES_DEPTH = 32,
+	FOLDERS_MAX = 64,
+	CAPABILITIES_MAX = 64
+};
 
 /* Where in the text; for errors. */
 struct place {
@@ -136,6 +143,27 @@ static int take_folder(const struct place *at, const char *value, struct dink_re
 	return 0;
 }
 
+/* "/usr/bin/newuidmap cap_setuid" */
+static int take_capability(const struct place *at, const char *value, struct dink_recipe *r,
+			   struct dink_err *err)
+{
+	size_t n = strcspn(value, " \t");
+	const char *name = value + n + strspn(value + n, " \t");
+	int number = dink_starts_with(name, "cap_") ? capng_name_to_capability(name + 4) : -1;
+
+	if (value[0] != '/' || n < 2 || strstr(value, "/../"))
+		return wrong(at, value, "a path in the image starts with '/'", err);
+	if (number < 0)
+		return wrong(at, name, "expected PATH CAPABILITY: /usr/bin/x cap_setuid", err);
+	if (r->n_capabilities == CAPABILITIES_MAX)
+		return wrong(at, NULL, "too many capabilities", err);
+	r->capabilities =
+		xreallocarray(r->capabilities, r->n_capabilities + 1, sizeof(*r->capabilities));
+	r->capabilities[r->n_capabilities++] = (struct dink_recipe_capability){
+		.path = xstrndup(value + 1, n - 1), .number = (unsigned)number};
+	return 0;
+}
+
 static int take_line(const struct place *at, const char *key, const char *value,
 		     struct dink_recipe *r, struct dink_err *err)
 {
@@ -149,6 +177,8 @@ static int take_line(const struct place *at, const char *key, const char *value,
 		return take_other(at, value, &r->base, err);
 	if (STREQ(key, "files"))
 		return take_other(at, value, &r->more, err);
+	if (STREQ(key, "capability"))
+		return take_capability(at, value, r, err);
 	if (STREQ(key, "folder"))
 		return take_folder(at, value, r, err);
 	if (STREQ(key, "suite"))
@@ -390,5 +420,8 @@ void dink_recipe_clear(struct dink_recipe *r)
 	for (size_t i = 0; i < r->n_folders; i++)
 		free(r->folders[i].path);
 	free(r->folders);
+	for (size_t i = 0; i < r->n_capabilities; i++)
+		free(r->capabilities[i].path);
+	free(r->capabilities);
 	*r = (struct dink_recipe){};
 }

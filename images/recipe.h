@@ -18,6 +18,12 @@ struct dink_recipe_folder {
 	uint32_t uid, gid, mode;
 };
 
+/* A program that gets a capability in place of root's set-user-ID bit. */
+struct dink_recipe_capability {
+	char *path; /* "usr/bin/newuidmap" */
+	unsigned number;
+};
+
 struct dink_recipe {
 	char *dir;
 	char *base;   /* NULL, or the folder of the recipe whose lines and files come first */
@@ -34,6 +40,8 @@ struct dink_recipe {
 	struct dink_strv files;	 /* paths below files/, sorted, folders before what is in them */
 	struct dink_recipe_folder *folders;
 	size_t n_folders;
+	struct dink_recipe_capability *capabilities;
+	size_t n_capabilities;
 };
 
 /* dink_recipe_read() - parse DIR/recipe and list DIR/files; errors carry file and line */
