@@ -89,14 +89,15 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 }
 
 /*
- * As a user: no cgroups of its own where the host's are of version 1, so runc, which can do without
- * (crun 1.8 refuses the mixed layout).
+ * As a user with crun: where a new sysfs cannot be had, since the layer's own has masked folders, it
+ * binds that one; runc gives up. The podman command in the layer gets the driver by the environment.
  */
 static void podman_command(struct dink_plan_layer *l)
 {
+	dink_strv_addf(&l->env, "STORAGE_DRIVER=%s", l->storage_driver);
 	if (l->spec->rootless) {
 		dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver,
-			       "--runtime", "runc", "system", "service", "--time=0",
+			       "--runtime", "crun", "system", "service", "--time=0",
 			       "unix:///run/podman/podman.sock", NULL);
 		return;
 	}

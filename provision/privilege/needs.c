@@ -99,6 +99,22 @@ const size_t dink_n_need_grants = ARRAY_SIZE(dink_need_grants);
 /* CAP_AUDIT_WRITE 29, ..., as Docker and Podman give them */
 const int dink_default_capabilities[] = {0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31, -1};
 
+const char *const dink_masked_paths[] = {
+	"/proc/asound",
+	"/proc/acpi",
+	"/proc/kcore",
+	"/proc/keys",
+	"/proc/latency_stats",
+	"/proc/timer_list",
+	"/proc/timer_stats",
+	"/proc/sched_debug",
+	"/proc/scsi",
+	"/sys/firmware",
+	NULL,
+};
+const char *const dink_read_only_paths[] = {
+	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL};
+
 static const struct {
 	const char *name, *text;
 } need_names[DINK_NEED_MAX_] = {

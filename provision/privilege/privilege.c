@@ -57,6 +57,14 @@ bool dink_privileges_have(const struct dink_privileges *p, enum dink_grant_kind 
 	return find_grant(p, kind, what) != NULL;
 }
 
+bool dink_privileges_unmask(const struct dink_privileges *p, const char *path)
+{
+	return dink_privileges_have(p, DINK_GRANT_UNMASK, path) ||
+	       dink_privileges_have(p, DINK_GRANT_UNMASK, "*") ||
+	       (dink_starts_with(path, "/proc/") &&
+		dink_privileges_have(p, DINK_GRANT_UNMASK, "/proc"));
+}
+
 static void add_grant(struct dink_privileges *p, enum dink_grant_kind kind, const char *what,
 		      char *reason)
 {

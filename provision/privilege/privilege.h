@@ -87,6 +87,13 @@ int dink_privileges_seccomp(const struct dink_privileges *p, const char *base_te
 			    char **ret, struct dink_err *err) _must_check_;
 
 /*
+ * dink_seccomp_to_oci() - a profile in the engines' format as linux.seccomp of the OCI: the rules
+ * that apply to the set's capabilities and this architecture
+ */
+int dink_seccomp_to_oci(const struct dink_privileges *p, const char *profile, size_t len,
+			struct json_object **ret, struct dink_err *err) _must_check_;
+
+/*
  * dink_privileges_wants_seccomp() - whether the layer takes a profile of ours at all; one that does
  * not keeps its engine's default
  */
@@ -110,8 +117,52 @@ uint32_t dink_privileges_host_needs(const struct dink_scenario *s, const struct 
 /* The fourteen capabilities that engines give by default; ended by -1. */
 extern const int dink_default_capabilities[];
 
+/* What engines hide and write-protect by default (the same in Docker and Podman); NULL-ended. */
+extern const char *const dink_masked_paths[], *const dink_read_only_paths[];
+/* dink_privileges_unmask() - whether such a path is opened, by itself or with all of /proc */
+bool dink_privileges_unmask(const struct dink_privileges *p, const char *path);
+
 /* The original run.sh's grants for either outer level, to be compared with. */
 const struct dink_privileges *dink_privileges_original(void);
+/*
+ * dink_privileges_reference() - a set to compare with by name: "original", "privileged",
+ * "docker-default"; NULL if there is none. A what of "*" stands for all of its kind.
+ */
+const struct dink_privileges *dink_privileges_reference(const char *name);
+extern const char *const dink_reference_names[]; /* NULL-ended */
+
+/* How much a set is, in four numbers. */
+struct dink_privilege_score {
+	unsigned int capabilities;
+	unsigned int syscalls; /* of x86-64 that its seccomp profile allows; 0: cannot be told */
+	unsigned int devices;  /* beyond the engine's default ones */
+	bool all_devices;
+	unsigned int kernel_paths; /* below /proc and /sys that root in it may write at once */
+	/* with CAP_SYS_ADMIN what is write-protected by a mount can be remounted */
+	bool may_remount;
+};
+/*
+ * dink_privileges_score()
+ * @base: the base profile's text, NULL = not there
+ */
+int dink_privileges_score(const struct dink_privileges *p, const char *base, size_t len,
+			  struct dink_privilege_score *ret, struct dink_err *err) _must_check_;
+struct json_object *dink_score_to_json(const struct dink_privilege_score *s);
+
+/*
+ * dink_privileges_oci() - the set as the part of config.json that it becomes: process.capabilities,
+ * process.rlimits, linux.seccomp, devices, maskedPaths, readonlyPaths, sysctl, namespaces; mounts
+ * @base: the base profile's text; NULL leaves linux.seccomp out
+ */
+int dink_privileges_oci(const struct dink_privileges *p, const char *base, size_t len,
+			struct json_object **ret, struct dink_err *err) _must_check_;
+
+/*
+ * dink_privileges_apparmor() - an AppArmor profile that allows the set and denies what an engine's
+ * default denies beside it; text for apparmor_parser, without includes; caller frees
+ * @name: of the profile
+ */
+char *dink_privileges_apparmor(const struct dink_privileges *p, const char *name);
 
 struct json_object *dink_privileges_to_json(const struct dink_privileges *p);
 

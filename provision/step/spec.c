@@ -253,38 +253,27 @@ static void add_string(struct spec *s, const char *key, const char *value)
 	json_object_array_add(member(s->host, key, true), json_object_new_string(value));
 }
 
-/* By itself, or with all of /proc. */
-static bool is_unmasked(const struct dink_privileges *p, const char *path)
-{
-	return dink_privileges_have(p, DINK_GRANT_UNMASK, path) ||
-	       (dink_starts_with(path, "/proc/") &&
-		dink_privileges_have(p, DINK_GRANT_UNMASK, "/proc"));
-}
-
 /*
- * The engine's own lists (the same in Docker and Podman) without what is unmasked: the API takes
- * whole lists only.
+ * The engine's own lists without what is unmasked: the API takes whole lists only.
  */
 static void unmask_paths(struct spec *s)
 {
-	static const char *const masked[] = {
-		"/proc/asound",	       "/proc/acpi",	   "/proc/kcore",	"/proc/keys",
-		"/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
-		"/proc/scsi",	       "/sys/firmware",
-	};
-	static const char *const read_only[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
-						"/proc/sysrq-trigger"};
 	const struct dink_privileges *p = s->l->privileges;
 	bool any = false;
 
 	for (size_t i = 0; p && i < p->n_grants; i++)
 		any = any || p->grants[i].kind == DINK_GRANT_UNMASK;
-	for (size_t i = 0; any && i < ARRAY_SIZE(masked); i++)
-		if (!is_unmasked(p, masked[i]))
-			add_string(s, "MaskedPaths", masked[i]);
-	for (size_t i = 0; any && i < ARRAY_SIZE(read_only); i++)
-		if (!is_unmasked(p, read_only[i]))
-			add_string(s, "ReadonlyPaths", read_only[i]);
+	if (!any)
+		return;
+	/* an empty list, too, is one: without it the engine takes its own */
+	member(s->host, "MaskedPaths", true);
+	member(s->host, "ReadonlyPaths", true);
+	for (const char *const *m = dink_masked_paths; *m; m++)
+		if (!dink_privileges_unmask(p, *m))
+			add_string(s, "MaskedPaths", *m);
+	for (const char *const *m = dink_read_only_paths; *m; m++)
+		if (!dink_privileges_unmask(p, *m))
+			add_string(s, "ReadonlyPaths", *m);
 }
 
 static void grant(struct spec *s, const struct dink_grant *g)
