@@ -138,7 +138,7 @@ static int run_diff(struct dink_args *args, struct dink_err *err)
 
 	if (r == 0)
 		r = open_side(args, args->v[1], &b, err);
-	if (r < 0)
+	if (r < 0 || !a.p || !b.p)
 		return r;
 	r = dink_privileges_score(a.p, a.src.base, a.src.base_len, &a.score, err);
 	if (r == 0)

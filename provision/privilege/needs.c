@@ -73,11 +73,9 @@ const struct dink_need_grant dink_need_grants[] = {
 	DEVICE(KATA_CHILD, "/dev/vhost-net rw", "the VM's network card"),
 	DEVICE(KATA_CHILD, "/dev/vhost-vsock rw", "the channel to Kata's agent"),
 	CAP(RUNSC_CHILD, "CAP_SYS_ADMIN", "the sandbox's namespaces and mounts"),
-	CAP(RUNSC_CHILD, "CAP_DAC_READ_SEARCH", "what its file server keeps"),
-	CAP(RUNSC_CHILD, "CAP_SYS_PTRACE", "its platform without KVM runs programs by ptrace"),
 	SYSCALL(RUNSC_CHILD, "pivot_root", "the sandbox's root"),
-	SYSCALL(USERNS_CHILD, "clone", "a user namespace, which gives the rest inside it"),
-	SYSCALL(USERNS_CHILD, "unshare", "a user namespace, which gives the rest inside it"),
+	SYSCALL(USERNS_CHILD, "clone", "user namespaces, which give the rest inside them"),
+	SYSCALL(USERNS_CHILD, "unshare", "mount namespaces for unpacking and for each container"),
 	SYSCALL(USERNS_CHILD, "mount", "the mounts of each container"),
 	SYSCALL(USERNS_CHILD, "umount2", "the old root of each container"),
 	SYSCALL(USERNS_CHILD, "pivot_root", "the root of each container"),
@@ -85,13 +83,12 @@ const struct dink_need_grant dink_need_grants[] = {
 	SYSCALL(USERNS_CHILD, "sethostname", "the host name of each container"),
 	SYSCALL(USERNS_CHILD, "keyctl", "a session keyring for each container"),
 	UNMASK(NESTED_PROC, "/proc",
-	       "the kernel gives a user namespace a new /proc only if the old one is seen whole"),
+	       "the kernel gives a user namespace a new /proc only where it sees a whole one"),
 	DEVICE(USER_NET, "/dev/net/tun rw", "the network card of a network namespace of its own"),
 	DEVICE(FUSE_STORE, "/dev/fuse rw", "mounting image layers without privilege"),
 	MOUNT(ROOTLESS_DAEMON, "volume /home",
 	      "its storage driver does not stack on the layer's own overlay"),
-	MOUNT(SYSTEMD_INIT, "tmpfs /run", "its sockets and its state"),
-	MOUNT(SYSTEMD_INIT, "tmpfs /run/lock", "its lock files"),
+	CAP(USER_CHILD, "CAP_SYS_PTRACE", "joining a container whose processes are a user's"),
 	CAP(TRACE_CHILD, "CAP_SYS_PTRACE", "processes of other users of the layer"),
 };
 const size_t dink_n_need_grants = ARRAY_SIZE(dink_need_grants);
@@ -133,6 +130,7 @@ static const struct {
 	[DINK_NEED_ROOTLESS_DAEMON] = {"rootless-daemon", "runs an engine as a user"},
 	[DINK_NEED_SYSTEMD_INIT] = {"systemd-init", "has systemd as PID 1"},
 	[DINK_NEED_SUPERVISOR_INIT] = {"supervisor-init", "has supervisord as PID 1"},
+	[DINK_NEED_USER_CHILD] = {"user-child", "runs commands in containers of a user"},
 	[DINK_NEED_TRACE_CHILD] = {"trace-child", "traces what other users of it run"},
 };
 
@@ -195,6 +193,14 @@ const char *dink_grant_kind_name(enum dink_grant_kind k)
 	};
 
 	return k < DINK_GRANT_KIND_MAX_ ? names[k] : "?";
+}
+
+enum dink_grant_kind dink_grant_kind_from_name(const char *name)
+{
+	for (int k = 0; k < DINK_GRANT_KIND_MAX_; k++)
+		if (STREQ(dink_grant_kind_name((enum dink_grant_kind)k), name))
+			return (enum dink_grant_kind)k;
+	return DINK_GRANT_KIND_MAX_;
 }
 
 static struct json_object *grants_to_json(enum dink_need n)

@@ -29,7 +29,8 @@ const struct dink_privileges *dink_privileges_original(void)
 		GRANT(MOUNT, "tmpfs /tmp"),
 		GRANT(SYSCTL, "net.ipv4.ip_forward=1"),
 	};
-	static const struct dink_privileges original = {grants, ARRAY_SIZE(grants)};
+	static const struct dink_privileges original = {.grants = grants,
+							.n_grants = ARRAY_SIZE(grants)};
 
 	return &original;
 }
@@ -46,7 +47,8 @@ static const struct dink_privileges *privileged_set(void)
 		GRANT(LSM, "apparmor=unconfined"),
 		GRANT(LSM, "label=disable"),
 	};
-	static const struct dink_privileges set = {grants, ARRAY_SIZE(grants)};
+	static const struct dink_privileges set = {.grants = grants,
+						   .n_grants = ARRAY_SIZE(grants)};
 
 	return &set;
 }

@@ -78,6 +78,22 @@ static void add_grant(struct dink_privileges *p, enum dink_grant_kind kind, cons
 	dink_strv_own(&g->reasons, reason);
 }
 
+bool dink_privileges_leave_out(struct dink_privileges *p, enum dink_grant_kind kind,
+			       const char *what)
+{
+	struct dink_grant *g = find_grant(p, kind, what);
+
+	if (!g)
+		return false;
+	if (kind == DINK_GRANT_SYSCALL)
+		dink_strv_add(&p->denied, what);
+	free(g->what);
+	dink_strv_clear(&g->reasons);
+	p->n_grants--;
+	memmove(g, g + 1, (size_t)(p->grants + p->n_grants - g) * sizeof(*g));
+	return true;
+}
+
 /*
  * The needs of whoever starts children with these runtimes. Only the host's engine can name the
  * official Kata; in a layer's daemon dink-vm stands in for it.
@@ -98,6 +114,8 @@ static uint32_t child_needs(const struct collector *c, struct dink_layer *const 
 			needs |= 1u << DINK_NEED_RUNSC_CHILD;
 		else
 			needs |= 1u << DINK_NEED_RUNC_CHILD;
+		if (children[i]->rootless)
+			needs |= 1u << DINK_NEED_USER_CHILD;
 	}
 	if ((needs & 1u << DINK_NEED_VM_CHILD) && !guest && c->facts->kvm.ok)
 		needs |= 1u << DINK_NEED_KVM;
@@ -405,6 +423,7 @@ void dink_privileges_free(struct dink_privileges *p)
 		dink_strv_clear(&p->grants[i].reasons);
 	}
 	free(p->grants);
+	dink_strv_clear(&p->denied);
 	free(p);
 }
 

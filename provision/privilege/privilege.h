@@ -27,6 +27,7 @@ enum dink_need {
 	DINK_NEED_ROOTLESS_DAEMON, /* Podman or Docker as a user */
 	DINK_NEED_SYSTEMD_INIT,	   /* PID 1 is systemd */
 	DINK_NEED_SUPERVISOR_INIT, /* PID 1 is supervisord, or another that only starts programs */
+	DINK_NEED_USER_CHILD,	   /* exec into containers that do not run as root */
 	DINK_NEED_TRACE_CHILD,	   /* strace of what other users of the layer run */
 	DINK_NEED_MAX_,
 };
@@ -44,8 +45,10 @@ enum dink_grant_kind {
 	DINK_GRANT_KIND_MAX_,
 };
 const char *dink_grant_kind_name(enum dink_grant_kind k); /* "capability", ... */
-const char *dink_need_name(enum dink_need n);		  /* "docker-daemon", ... */
-const char *dink_need_text(enum dink_need n);		  /* "runs a Docker daemon ..." */
+/* DINK_GRANT_KIND_MAX_ if there is none of that name */
+enum dink_grant_kind dink_grant_kind_from_name(const char *name);
+const char *dink_need_name(enum dink_need n); /* "docker-daemon", ... */
+const char *dink_need_text(enum dink_need n); /* "runs a Docker daemon ..." */
 
 struct dink_grant {
 	enum dink_grant_kind kind;
@@ -57,6 +60,7 @@ struct dink_grant {
 struct dink_privileges {
 	struct dink_grant *grants; /* sorted by kind, then what */
 	size_t n_grants;
+	struct dink_strv denied; /* system calls left out: the profile must deny them */
 };
 
 /*
@@ -74,6 +78,13 @@ int dink_privileges_of(const struct dink_scenario *s, const struct dink_layer *l
 		       struct dink_privileges **ret, struct dink_err *err) _must_check_;
 void dink_privileges_free(struct dink_privileges *p);
 DEFINE_CLEANUP_PTR(struct dink_privileges, dink_privileges_free);
+
+/*
+ * dink_privileges_leave_out() - take a grant away, to see what fails without it
+ * Return: false if the set has no such grant
+ */
+bool dink_privileges_leave_out(struct dink_privileges *p, enum dink_grant_kind kind,
+			       const char *what);
 
 bool dink_privileges_have(const struct dink_privileges *p, enum dink_grant_kind kind,
 			  const char *what);

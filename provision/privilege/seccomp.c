@@ -56,21 +56,25 @@ static int parse_profile(const char *text, size_t len, struct json_object **ret,
 	return 0;
 }
 
-/* A rule that denies a granted call would contradict the one that allows it: the name goes. */
-static void drop_denials(struct json_object *rules, const struct dink_privileges *p)
+/*
+ * A rule that denies a granted call would contradict the one that allows it, and one that allows a
+ * call that was left out makes that no trial: the name goes.
+ */
+static void drop_contradictions(struct json_object *rules, const struct dink_privileges *p)
 {
 	for (size_t i = 0; i < json_object_array_length(rules); i++) {
 		struct json_object *rule = json_object_array_get_idx(rules, i);
 		struct json_object *names = dink_json_get(rule, "names");
+		bool allows = STREQ(dink_json_str_or(rule, "action", ""), "SCMP_ACT_ALLOW");
 
-		if (STREQ(dink_json_str_or(rule, "action", ""), "SCMP_ACT_ALLOW") ||
-		    !json_object_is_type(names, json_type_array))
+		if (!json_object_is_type(names, json_type_array))
 			continue;
 		for (size_t n = json_object_array_length(names); n-- > 0;) {
 			const char *name =
 				json_object_get_string(json_object_array_get_idx(names, n));
 
-			if (name && dink_privileges_have(p, DINK_GRANT_SYSCALL, name))
+			if (name && (allows ? dink_strv_has(&p->denied, name)
+					    : dink_privileges_have(p, DINK_GRANT_SYSCALL, name)))
 				json_object_array_del_idx(names, n, 1);
 		}
 	}
@@ -81,7 +85,7 @@ bool dink_privileges_wants_seccomp(const struct dink_privileges *p)
 	for (size_t i = 0; i < p->n_grants; i++)
 		if (p->grants[i].kind == DINK_GRANT_SYSCALL)
 			return true;
-	return false;
+	return p->denied.n > 0;
 }
 
 int dink_privileges_seccomp(const struct dink_privileges *p, const char *base_text, size_t len,
@@ -93,12 +97,12 @@ int dink_privileges_seccomp(const struct dink_privileges *p, const char *base_te
 
 	if (r < 0)
 		return r;
+	drop_contradictions(rules, p);
 	names = json_object_new_array();
 	for (size_t i = 0; i < p->n_grants; i++)
 		if (p->grants[i].kind == DINK_GRANT_SYSCALL)
 			json_object_array_add(names, json_object_new_string(p->grants[i].what));
 	if (json_object_array_length(names) > 0) {
-		drop_denials(rules, p);
 		rule = dink_json_new();
 		dink_json_set(rule, "names", names);
 		dink_json_set_str(rule, "action", "SCMP_ACT_ALLOW");
