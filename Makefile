@@ -5,6 +5,8 @@
 #                 a root prompt three levels deep (without a terminal: prints a proof of each level)
 # make check      all tests, installing what they need; DINK_MUST_WORK=1 makes skips failures
 # make check-fast unit tests, goldens and fuzz corpora: no root, no engines, under a minute
+# make check-slow the end-to-end tests that take too long for make check (tests/slow): every scenario
+#                 from up to down, and more; SLOW="NAME..." picks files
 # make conformance   the same engine commands with runc and with dink-vm, compared; needs root, takes
 #                 about 20 minutes; CONFORMANCE="docker WORDS" picks, LONG=1 adds the long ones;
 #                 CONFORMANCE=trixie runs them on the engines of Debian 13;
@@ -116,6 +118,9 @@ check: deps
 	$(Q)tests/run all
 check-fast: all
 	$(Q)tests/run fast
+check-slow: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/run slow $(SLOW)
 conformance: all
 	$(Q)tests/conformance/run $(CONFORMANCE)
 stress-disks: $(O)/stress/disks
@@ -155,6 +160,6 @@ clean:
 print-%:
 	@echo $($*)
 
-.PHONY: all run check check-fast conformance stress-disks bench lint fmt deps install clean unit fuzz
+.PHONY: all run check check-fast check-slow conformance stress-disks bench lint fmt deps install clean unit fuzz
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC)))

@@ -64,6 +64,14 @@ static int down_one(const struct down_opts *o, const char *name, struct steps_vi
 	return r;
 }
 
+int cmd_take_down(struct dink_args *args, const char *name, struct dink_err *err)
+{
+	const struct down_opts o = {.volumes = true, .wait = true};
+	_cleanup_(steps_view_freep) struct steps_view *view = steps_view_new(args->quiet);
+
+	return down_one(&o, name, view, err);
+}
+
 /* Each is tried; the first error is the command's. A signal ends all of it. */
 static int down_all(const struct down_opts *o, const struct dink_strv *names,
 		    struct steps_view *view, struct dink_err *err)

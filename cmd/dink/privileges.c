@@ -7,19 +7,14 @@
  * seccomp=unconfined that is every call that our profile denies, and those that we grant.
  * Namespaces and limits that are set bound a layer and count as nothing.
  */
-#include "cmd/dink/cmd.h"
+#include "cmd/dink/privileges.h"
 
-#include "provision/base/file.h"
 #include "provision/base/json.h"
-#include "provision/privilege/privilege.h"
-
-static const char base_profile[] = "/usr/share/containers/seccomp.json";
-
-enum { PROFILE_MAX = 4 << 20 };
 
 struct options {
 	const char *facts;
-	bool seccomp;
+	const char *against;
+	bool seccomp, oci, apparmor;
 };
 
 /* One layer explained. */
@@ -28,18 +23,20 @@ struct explained {
 	char *profile;	/* its seccomp profile; NULL: the base is not there */
 	bool has_count; /* the base profile was there */
 	struct dink_seccomp_count calls;
-	unsigned int n_ours, n_original; /* n_original 0: the original has no such level */
+	const struct dink_privileges
+		*other; /* compared with; NULL: the original has no such level */
+	unsigned int n_ours, n_other;
+	struct dink_privilege_score ours_score, other_score;
 };
 
 /* What all layers share. */
 struct context {
-	const struct dink_scenario *s;
-	const struct dink_facts *facts;
-	const char *only; /* a path, NULL = all */
-	char *profile;	  /* NULL = not there */
-	size_t profile_len;
+	const struct priv_source *src;
+	const struct options *opts;
+	/* what to compare with, NULL = the original, where that has such a level */
+	const struct dink_privileges *against;
+	const char *only;	  /* a path, NULL = all */
 	struct json_object *list; /* with --json */
-	bool seccomp;		  /* print the profile alone */
 	size_t n_shown;
 };
 
@@ -79,24 +76,31 @@ static unsigned int count_grants(const struct dink_privileges *p, const struct e
 static int explain(const struct context *c, const struct dink_layer *l, const char *path,
 		   struct explained *e, struct dink_err *err)
 {
-	int r = dink_privileges_of(c->s, l, path, c->facts, c->facts->kata.ok, &e->ours, err);
+	const struct priv_source *src = c->src;
+	int r = dink_privileges_of(src->s, l, path, src->f, src->f->kata.ok, &e->ours, err);
 
 	if (r < 0)
 		return r;
-	if (c->profile) {
-		r = dink_privileges_seccomp(e->ours, c->profile, c->profile_len, &e->profile, err);
+	if (src->base) {
+		r = dink_privileges_seccomp(e->ours, src->base, src->base_len, &e->profile, err);
 		if (r == 0)
 			r = dink_seccomp_count(e->ours, e->profile, strlen(e->profile), &e->calls,
 					       err);
 		if (r < 0)
-			return dink_err_push(err, "read %s", base_profile);
+			return dink_err_push(err, "read %s", priv_base_profile);
 		e->has_count = true;
 	}
 	e->n_ours = count_grants(e->ours, e);
 	/* the original's two outer levels are those with a daemon; its inner one is a plain one */
-	if (l->daemon != DINK_DAEMON_NONE)
-		e->n_original = count_grants(dink_privileges_original(), e);
-	return 0;
+	e->other = c->against;
+	if (!e->other && l->daemon != DINK_DAEMON_NONE)
+		e->other = dink_privileges_original();
+	r = dink_privileges_score(e->ours, src->base, src->base_len, &e->ours_score, err);
+	if (r == 0 && e->other) {
+		e->n_other = count_grants(e->other, e);
+		r = dink_privileges_score(e->other, src->base, src->base_len, &e->other_score, err);
+	}
+	return r;
 }
 
 /* ---- for people ---- */
@@ -107,34 +111,49 @@ static void print_reasons(const struct dink_grant *g)
 		printf("                 %s\n", g->reasons.v[i]);
 }
 
-static void print_original(const struct explained *e)
+static void print_other_grant(const struct explained *e, const struct dink_grant *g)
 {
-	const struct dink_privileges *o = dink_privileges_original();
+	bool both = dink_privileges_have(e->ours, g->kind, g->what);
+	const char *kind = dink_grant_kind_name(g->kind);
 
-	printf("  the original gave this level:\n");
-	for (size_t i = 0; i < o->n_grants; i++) {
-		const struct dink_grant *g = &o->grants[i];
-		bool both = dink_privileges_have(e->ours, g->kind, g->what);
-
-		if (!STREQ(g->what, "*"))
-			printf("    %-12s %-30s %s\n", dink_grant_kind_name(g->kind), g->what,
-			       both ? "ours too" : "not here");
-		else if (e->has_count)
-			printf("    %-12s %-30s not here: %u calls stay denied\n", "syscall",
-			       "all (seccomp=unconfined)", e->calls.denied);
-		else
-			printf("    %-12s %-30s not here\n", "syscall", "all (seccomp=unconfined)");
-	}
-	if (e->has_count)
-		printf("  %u grants against the original's %u: %u fewer\n", e->n_ours,
-		       e->n_original, e->n_original - e->n_ours);
+	if (!STREQ(g->what, "*"))
+		printf("    %-12s %-30s %s\n", kind, g->what, both ? "ours too" : "not here");
+	else if (g->kind != DINK_GRANT_SYSCALL)
+		printf("    %-12s %-30s not here\n", kind, "all");
+	else if (e->has_count)
+		printf("    %-12s %-30s not here: %u calls stay denied\n", kind,
+		       "all (seccomp=unconfined)", e->calls.denied);
 	else
-		printf("  the calls could not be counted: %s is not there "
-		       "(apt-get install golang-github-containers-common)\n",
-		       base_profile);
+		printf("    %-12s %-30s not here\n", kind, "all (seccomp=unconfined)");
 }
 
-static void print_layer(const struct dink_layer *l, const char *path, const struct explained *e)
+static void print_other(const struct context *c, const struct explained *e)
+{
+	const char *name = c->opts->against ? c->opts->against : "original";
+
+	if (STREQ(name, "original"))
+		printf("  the original gave this level:\n");
+	else
+		printf("  %s:\n", name);
+	for (size_t i = 0; i < e->other->n_grants; i++)
+		print_other_grant(e, &e->other->grants[i]);
+	if (!e->has_count)
+		printf("  the calls could not be counted: %s is not there "
+		       "(apt-get install golang-github-containers-common)\n",
+		       priv_base_profile);
+	else if (STREQ(name, "original"))
+		printf("  %u grants against the original's %u: %u fewer\n", e->n_ours, e->n_other,
+		       e->n_other - e->n_ours);
+	printf("  %-40s %12s %12s %8s %13s\n", "", "capabilities", "system calls", "devices",
+	       "kernel paths");
+	priv_print_score("this layer", &e->ours_score);
+	priv_print_score(name, &e->other_score);
+	if (e->ours_score.may_remount || e->other_score.may_remount)
+		printf("  + and with CAP_SYS_ADMIN what is write-protected can be remounted\n");
+}
+
+static void print_layer(const struct context *c, const struct dink_layer *l, const char *path,
+			const struct explained *e)
 {
 	bool guest = false;
 
@@ -143,6 +162,8 @@ static void print_layer(const struct dink_layer *l, const char *path, const stru
 	printf("%s (%s%s): ", path, dink_runtime_name(l->runtime), guest ? ", inside a guest" : "");
 	if (!e->ours->n_grants) {
 		printf("the engine's default and nothing more\n");
+		if (c->against)
+			print_other(c, e);
 		return;
 	}
 	printf("%u grants beyond the engine's default\n", e->n_ours);
@@ -156,8 +177,8 @@ static void print_layer(const struct dink_layer *l, const char *path, const stru
 	if (e->has_count)
 		printf("    %-12s %u system calls allowed, %u denied\n", "seccomp",
 		       e->calls.allowed, e->calls.denied);
-	if (e->n_original)
-		print_original(e);
+	if (e->other)
+		print_other(c, e);
 }
 
 /* ---- for programs ---- */
@@ -165,14 +186,32 @@ static void print_layer(const struct dink_layer *l, const char *path, const stru
 static int print_profile(const struct explained *e, struct dink_err *err)
 {
 	if (!e->profile) {
-		dink_err_set(err, DINK_E_HOST, ENOENT, "%s", base_profile);
+		dink_err_set(err, DINK_E_HOST, ENOENT, "%s", priv_base_profile);
 		return dink_err_hint(err, "apt-get install golang-github-containers-common");
 	}
 	printf("%s\n", e->profile);
 	return 0;
 }
 
-static struct json_object *layer_to_json(const char *path, const struct explained *e)
+static int print_oci(const struct context *c, const struct explained *e, struct dink_err *err)
+{
+	struct json_object *o = NULL;
+	int r = dink_privileges_oci(e->ours, c->src->base, c->src->base_len, &o, err);
+
+	if (r == 0)
+		cmd_print_json(o);
+	return r;
+}
+
+static void print_apparmor(const char *path, const struct explained *e)
+{
+	_cleanup_free_ char *text = dink_privileges_apparmor(e->ours, path);
+
+	printf("%s", text);
+}
+
+static struct json_object *layer_to_json(const struct context *c, const char *path,
+					 const struct explained *e)
 {
 	struct json_object *o = dink_json_new(), *calls = dink_json_new();
 
@@ -186,36 +225,50 @@ static struct json_object *layer_to_json(const char *path, const struct explaine
 	} else {
 		json_object_put(calls);
 	}
-	if (e->n_original) {
-		dink_json_set(o, "original", dink_privileges_to_json(dink_privileges_original()));
-		dink_json_set_int(o, "original_count", e->n_original);
-		dink_json_set_int(o, "fewer", (int64_t)e->n_original - e->n_ours);
+	dink_json_set(o, "score", dink_score_to_json(&e->ours_score));
+	if (!e->other)
+		return o;
+	if (c->against) {
+		dink_json_set_str(o, "against", c->opts->against);
+	} else {
+		dink_json_set(o, "original", dink_privileges_to_json(e->other));
+		dink_json_set_int(o, "original_count", e->n_other);
+		dink_json_set_int(o, "fewer", (int64_t)e->n_other - e->n_ours);
 	}
+	dink_json_set(o, "against_score", dink_score_to_json(&e->other_score));
 	return o;
+}
+
+static int show(struct context *c, const struct dink_layer *l, const char *path,
+		struct dink_err *err)
+{
+	struct explained e = {};
+	int r = explain(c, l, path, &e, err);
+
+	if (r == 0 && c->opts->seccomp) {
+		r = print_profile(&e, err);
+	} else if (r == 0 && c->opts->oci) {
+		r = print_oci(c, &e, err);
+	} else if (r == 0 && c->opts->apparmor) {
+		print_apparmor(path, &e);
+	} else if (r == 0 && c->list) {
+		json_object_array_add(c->list, layer_to_json(c, path, &e));
+	} else if (r == 0) {
+		if (c->n_shown)
+			printf("\n");
+		print_layer(c, l, path, &e);
+	}
+	dink_privileges_free(e.ours);
+	free(e.profile);
+	c->n_shown++;
+	return r;
 }
 
 static int walk(struct context *c, const struct dink_layer *l, const char *path,
 		struct dink_err *err)
 {
-	int r = 0;
+	int r = show(c, l, path, err);
 
-	if (!c->only || STREQ(c->only, path)) {
-		struct explained e = {};
-
-		r = explain(c, l, path, &e, err);
-		if (r == 0 && c->seccomp)
-			r = print_profile(&e, err);
-		else if (r == 0 && c->list)
-			json_object_array_add(c->list, layer_to_json(path, &e));
-		else if (r == 0) {
-			if (c->n_shown)
-				printf("\n");
-			print_layer(l, path, &e);
-		}
-		dink_privileges_free(e.ours);
-		free(e.profile);
-		c->n_shown++;
-	}
 	for (size_t i = 0; r == 0 && i < l->n_children; i++) {
 		_cleanup_free_ char *child = xasprintf("%s/%s", path, l->children[i]->name);
 
@@ -224,88 +277,66 @@ static int walk(struct context *c, const struct dink_layer *l, const char *path,
 	return r;
 }
 
-/*
- * "scenarios/x.yaml/proxy/kata": the longest part that is a file is the scenario, the rest a layer.
- * *ret_layer is NULL where nothing is left.
- */
-static char *split_operand(const char *operand, char **ret_layer)
-{
-	char *file = xstrdup(operand);
-
-	while (!dink_exists(file)) {
-		char *slash = strrchr(file, '/');
-
-		if (!slash) {
-			free(file);
-			return xstrdup(operand); /* loading it gives the error */
-		}
-		*slash = '\0';
-	}
-	if (operand[strlen(file)] == '/' && operand[strlen(file) + 1])
-		*ret_layer = xstrdup(operand + strlen(file) + 1);
-	return file;
-}
-
 static int run_walk(struct context *c, const char *layer, struct dink_err *err)
 {
+	const struct dink_scenario *s = c->src->s;
+	const struct dink_layer *l = NULL;
 	_cleanup_free_ char *only = NULL;
 	int r = 0;
 
 	if (layer) {
-		size_t n = strlen(c->s->name);
-		bool named = strncmp(layer, c->s->name, n) == 0 && layer[n] == '/';
-
-		only = named ? xstrdup(layer) : xasprintf("%s/%s", c->s->name, layer);
-		c->only = only;
+		r = priv_find(c->src, layer, &l, &only, err);
+		return r < 0 ? r : show(c, l, only, err);
 	}
-	for (size_t i = 0; r == 0 && i < c->s->n_layers; i++) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", c->s->name, c->s->layers[i]->name);
+	for (size_t i = 0; r == 0 && i < s->n_layers; i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", s->name, s->layers[i]->name);
 
-		r = walk(c, c->s->layers[i], path, err);
+		r = walk(c, s->layers[i], path, err);
 	}
-	if (r == 0 && only && !c->n_shown)
-		r = dink_err_set(err, DINK_E_USAGE, 0, "%s has no layer %s", c->s->name, layer);
-	c->only = NULL;
 	return r;
+}
+
+static int check_options(const struct options *o, const char *layer, struct context *c,
+			 struct dink_err *err)
+{
+	int alone = o->seccomp + o->oci + o->apparmor;
+
+	if (alone > 1)
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    "--seccomp, --oci and --apparmor: only one of them");
+	if (alone && !layer)
+		return dink_err_set(err, DINK_E_USAGE, 0, "--%s takes one layer: SCENARIO/LAYER",
+				    o->seccomp ? "seccomp"
+				    : o->oci   ? "oci"
+					       : "apparmor");
+	if (!o->against)
+		return 0;
+	c->against = dink_privileges_reference(o->against);
+	if (c->against)
+		return 0;
+	dink_err_set(err, DINK_E_USAGE, 0, "--against %s: there is no such set", o->against);
+	return dink_err_hint(err, "one of: original, privileged, docker-default");
 }
 
 static int run_explain(struct dink_args *args, struct dink_err *err)
 {
 	const struct options *opts = args->opts;
-	_cleanup_(dink_err_clear) struct dink_err ignored = {};
-	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
-	_cleanup_(dink_facts_freep) struct dink_facts *f = NULL;
-	_cleanup_free_ char *layer = NULL, *profile = NULL;
-	_cleanup_free_ char *file = args->n ? split_operand(args->v[0], &layer) : NULL;
+	_cleanup_priv_ struct priv_source src = {};
+	_cleanup_free_ char *layer = NULL;
+	_cleanup_free_ char *file = args->n ? priv_split(args->v[0], &layer) : NULL;
 	_cleanup_json_ struct json_object *list = NULL;
-	struct context c = {};
-	int r;
+	struct context c = {.src = &src, .opts = opts};
+	int r = check_options(opts, layer, &c, err);
 
-	if (opts->seccomp && !layer)
-		return dink_err_set(err, DINK_E_USAGE, 0,
-				    "--seccomp takes one layer: SCENARIO/LAYER");
-	r = cmd_load_scenario(file, &s, err);
+	if (r == 0)
+		r = priv_open(args, file, opts->facts, &src, err);
 	if (r < 0)
 		return r;
-	if (opts->facts)
-		r = dink_facts_load(opts->facts, &f, err);
-	else
-		r = dink_facts_probe(0, &args->progress, &f, err);
-	if (r < 0)
-		return r;
-	/* without the base profile everything but the number of calls can be told */
-	if (dink_file_read(base_profile, PROFILE_MAX, &profile, &c.profile_len, &ignored) == 0)
-		c.profile = profile;
-	c.s = s;
-	c.facts = f;
-	c.seccomp = opts->seccomp;
-	if (args->json && !c.seccomp)
+	if (args->json && !opts->seccomp && !opts->oci && !opts->apparmor)
 		c.list = list = json_object_new_array();
 	r = run_walk(&c, layer, err);
-	if (r == 0 && list) {
-		cmd_print_json(list);
-		list = NULL;
-	}
+	if (r == 0 && list)
+		cmd_print_json(TAKE_PTR(list));
 	return r;
 }
 
@@ -314,6 +345,12 @@ static const struct dink_opt explain_opts[] = {
 	 "a host saved by dink doctor --save instead of this one", DINK_COMPLETE_FILE},
 	{0, "seccomp", DINK_OPT_FLAG, offsetof(struct options, seccomp), NULL,
 	 "print the layer's seccomp profile alone, as an engine takes it", DINK_COMPLETE_NONE},
+	{0, "oci", DINK_OPT_FLAG, offsetof(struct options, oci), NULL,
+	 "print the part of config.json that one layer's set becomes", DINK_COMPLETE_NONE},
+	{0, "apparmor", DINK_OPT_FLAG, offsetof(struct options, apparmor), NULL,
+	 "print an AppArmor profile for one layer", DINK_COMPLETE_NONE},
+	{0, "against", DINK_OPT_STRING, offsetof(struct options, against), "SET",
+	 "compare with original, privileged or docker-default", DINK_COMPLETE_NONE},
 	{},
 };
 
@@ -322,7 +359,10 @@ const struct dink_command cmd_privileges_explain = {
 	.operands = "[SCENARIO[/LAYER]]",
 	.summary = "say what each layer is granted, and why",
 	.examples = "  dink privileges explain scenarios/docker-in-kata.yaml\n"
-		    "  dink privileges explain scenarios/docker-in-kata.yaml/proxy --json\n",
+		    "  dink privileges explain scenarios/docker-in-kata.yaml/proxy --json\n"
+		    "  dink privileges explain scenarios/docker-in-kata.yaml/proxy --against "
+		    "privileged\n"
+		    "  dink privileges explain scenarios/docker-in-kata.yaml/proxy --oci\n",
 	.opts = explain_opts,
 	.opts_size = sizeof(struct options),
 	.max_args = 1,

@@ -15,6 +15,8 @@
 struct up_opts {
 	bool keep, shell, timings, wait;
 	uint64_t timeout_ms;
+	const char *name;
+	struct dink_strv without;
 };
 
 static const struct dink_opt up_options[] = {
@@ -29,6 +31,10 @@ static const struct dink_opt up_options[] = {
 	 "how long to wait for each layer's engine (3m)", DINK_COMPLETE_NONE},
 	{0, "wait", DINK_OPT_FLAG, offsetof(struct up_opts, wait), NULL,
 	 "wait while another dink is at work on the instance", DINK_COMPLETE_NONE},
+	{0, "name", DINK_OPT_STRING, offsetof(struct up_opts, name), "NAME",
+	 "bring it up under another name, beside the one of its own", DINK_COMPLETE_NONE},
+	{0, "without", DINK_OPT_STRV, offsetof(struct up_opts, without), "GRANT",
+	 "leave out a grant, to see what fails: \"LAYER:KIND WHAT\"", DINK_COMPLETE_NONE},
 	{},
 };
 
@@ -254,8 +260,30 @@ static int show_result(struct dink_args *args, const char *name, struct steps_vi
 	return 0;
 }
 
+static int rename_scenario(struct dink_scenario *s, const char *name, struct dink_err *err)
+{
+	if (!name)
+		return 0;
+	if (!dink_name_is_valid(name))
+		return dink_err_set(err, DINK_E_USAGE, 0, "--name %s: that is no name for one",
+				    name);
+	free(s->name);
+	s->name = xstrdup(name);
+	return 0;
+}
+
+static int leave_out(struct dink_plan *p, const struct dink_strv *grants, struct dink_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < grants->n; i++)
+		r = dink_plan_without(p, grants->v[i], err);
+	return r;
+}
+
 static int run_up(struct dink_args *args, struct dink_err *err)
 {
+	struct up_opts *o = args->opts;
 	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
 	_cleanup_(dink_plan_freep) struct dink_plan *p = NULL;
 	_cleanup_(steps_view_freep) struct steps_view *view = NULL;
@@ -263,18 +291,31 @@ static int run_up(struct dink_args *args, struct dink_err *err)
 
 	dink_catch_interrupts();
 	r = cmd_load_scenario(args->n ? args->v[0] : NULL, &s, err);
-	if (r < 0)
-		return r;
-	r = make_plan(args, s, &p, err);
+	if (r == 0)
+		r = rename_scenario(s, o->name, err);
+	if (r == 0)
+		r = make_plan(args, s, &p, err);
+	if (r == 0)
+		r = leave_out(p, &o->without, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < p->warnings.n; i++)
 		fprintf(stderr, "warning: %s\n", p->warnings.v[i]);
 	view = steps_view_new(args->quiet);
-	r = run_steps(args->opts, s, p, view, err);
+	r = run_steps(o, s, p, view, err);
 	if (r < 0)
 		return r;
 	return show_result(args, s->name, view, err);
+}
+
+int cmd_bring_up(struct dink_args *args, const struct dink_scenario *s, struct dink_err *err)
+{
+	const struct up_opts o = {};
+	_cleanup_(dink_plan_freep) struct dink_plan *p = NULL;
+	_cleanup_(steps_view_freep) struct steps_view *view = steps_view_new(args->quiet);
+	int r = make_plan(args, s, &p, err);
+
+	return r < 0 ? r : run_steps(&o, s, p, view, err);
 }
 
 const struct dink_command cmd_up = {

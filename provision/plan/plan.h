@@ -112,8 +112,11 @@ DEFINE_CLEANUP_PTR(struct dink_plan, dink_plan_free);
 
 /* dink_plan_find() - by path, with or without the scenario's name in front; -1 if none */
 int dink_plan_find(const struct dink_plan *p, const char *path);
-/* dink_plan_data_root() - where a daemon has its store; NULL for none */
-const char *dink_plan_data_root(enum dink_daemon d);
+/*
+ * dink_plan_without() - take a grant away from a layer and its copies, to see what fails
+ * @word: "LAYER:KIND WHAT", such as "proxy:capability CAP_NET_ADMIN"
+ */
+int dink_plan_without(struct dink_plan *p, const char *word, struct dink_err *err) _must_check_;
 /* dink_plan_writer() - the layer that writes a disk; -1 if none does */
 int dink_plan_writer(const struct dink_plan *p, int disk);
 struct json_object *dink_plan_to_json(const struct dink_plan *p);

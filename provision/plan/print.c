@@ -103,6 +103,7 @@ static struct json_object *layer_disks_to_json(const struct dink_plan *p,
 
 static struct json_object *layer_to_json(const struct dink_plan *p, const struct dink_plan_layer *l)
 {
+	_cleanup_free_ char *data_root = dink_plan_data_root(l->spec);
 	struct json_object *o = dink_json_new();
 
 	dink_json_set_str(o, "path", l->path);
@@ -118,6 +119,7 @@ static struct json_object *layer_to_json(const struct dink_plan *p, const struct
 	dink_json_set_int(o, "cpus", l->spec->cpus);
 	dink_json_set_int(o, "memory_bytes", (int64_t)l->spec->memory_bytes);
 	dink_json_set_str(o, "daemon", dink_daemon_name(l->spec->daemon));
+	dink_json_set_str(o, "data_root", data_root);
 	dink_json_set_str(o, "storage_driver", l->storage_driver);
 	dink_json_set_str(o, "storage_reason", l->storage_reason);
 	dink_json_set(o, "disks", layer_disks_to_json(p, l));

@@ -7,16 +7,15 @@
 
 #define SCRATCH_BYTES (10ull << 30)
 
-const char *dink_plan_data_root(enum dink_daemon d)
+char *dink_plan_data_root(const struct dink_layer *l)
 {
-	switch (d) {
-	case DINK_DAEMON_DOCKER:
-		return "/var/lib/docker";
-	case DINK_DAEMON_PODMAN:
-		return "/var/lib/containers";
-	default:
+	const char *name = l->daemon == DINK_DAEMON_PODMAN ? "containers" : "docker";
+
+	if (l->daemon == DINK_DAEMON_NONE)
 		return NULL;
-	}
+	if (l->rootless)
+		return xasprintf("/home/%s/.local/share/%s", l->rootless, name);
+	return xasprintf("/var/lib/%s", name);
 }
 
 static int add_disk(struct dink_plan *p, size_t *cap, const struct dink_disk_spec *spec,
@@ -124,17 +123,18 @@ static const char *driver_on(enum dink_daemon d, bool btrfs)
 static void derive_scratch(struct dink_plan *p, size_t *cap, struct dink_plan_layer *l)
 {
 	struct dink_disk_spec *own = xcalloc(1, sizeof(*own));
+	_cleanup_free_ char *root = dink_plan_data_root(l->spec);
 
 	own->name = name_own(p, l, "scratch");
 	own->size_bytes = SCRATCH_BYTES;
 	own->filesystem = DINK_FS_EXT4;
-	use_disk(l, add_disk(p, cap, own, own), dink_plan_data_root(l->spec->daemon), false);
+	use_disk(l, add_disk(p, cap, own, own), root, false);
 }
 
 static int choose_driver(struct dink_plan *p, size_t *cap, struct dink_plan_layer *l,
 			 const struct dink_facts *f, bool in_vm, struct dink_err *err)
 {
-	const char *root = dink_plan_data_root(l->spec->daemon);
+	_cleanup_free_ char *root = dink_plan_data_root(l->spec);
 	const struct dink_plan_mount *m = disk_under(l, root);
 	const struct dink_disk_spec *spec;
 

@@ -9,6 +9,8 @@
  */
 #include "provision/privilege/needs.h"
 
+#include "provision/base/json.h"
+
 #define CAP(need, what, why)                                                                       \
 	{                                                                                          \
 		DINK_NEED_##need, DINK_GRANT_CAPABILITY, what, why                                 \
@@ -28,6 +30,11 @@
 #define SYSCTL(need, what, why)                                                                    \
 	{                                                                                          \
 		DINK_NEED_##need, DINK_GRANT_SYSCTL, what, why                                     \
+	}
+
+#define UNMASK(need, what, why)                                                                    \
+	{                                                                                          \
+		DINK_NEED_##need, DINK_GRANT_UNMASK, what, why                                     \
 	}
 
 const struct dink_need_grant dink_need_grants[] = {
@@ -65,11 +72,45 @@ const struct dink_need_grant dink_need_grants[] = {
 	DEVICE(KATA_CHILD, "/dev/kvm rw", "Kata runs its VMs under KVM"),
 	DEVICE(KATA_CHILD, "/dev/vhost-net rw", "the VM's network card"),
 	DEVICE(KATA_CHILD, "/dev/vhost-vsock rw", "the channel to Kata's agent"),
+	CAP(RUNSC_CHILD, "CAP_SYS_ADMIN", "the sandbox's namespaces and mounts"),
+	SYSCALL(RUNSC_CHILD, "pivot_root", "the sandbox's root"),
+	SYSCALL(USERNS_CHILD, "clone", "user namespaces, which give the rest inside them"),
+	SYSCALL(USERNS_CHILD, "unshare", "mount namespaces for unpacking and for each container"),
+	SYSCALL(USERNS_CHILD, "mount", "the mounts of each container"),
+	SYSCALL(USERNS_CHILD, "umount2", "the old root of each container"),
+	SYSCALL(USERNS_CHILD, "pivot_root", "the root of each container"),
+	SYSCALL(USERNS_CHILD, "setns", "joining the namespaces made for a container"),
+	SYSCALL(USERNS_CHILD, "sethostname", "the host name of each container"),
+	SYSCALL(USERNS_CHILD, "keyctl", "a session keyring for each container"),
+	UNMASK(NESTED_PROC, "/proc",
+	       "the kernel gives a user namespace a new /proc only where it sees a whole one"),
+	DEVICE(USER_NET, "/dev/net/tun rw", "the network card of a network namespace of its own"),
+	DEVICE(FUSE_STORE, "/dev/fuse rw", "mounting image layers without privilege"),
+	MOUNT(ROOTLESS_DAEMON, "volume /home",
+	      "its storage driver does not stack on the layer's own overlay"),
+	CAP(USER_CHILD, "CAP_SYS_PTRACE", "joining a container whose processes are a user's"),
+	CAP(TRACE_CHILD, "CAP_SYS_PTRACE", "processes of other users of the layer"),
 };
 const size_t dink_n_need_grants = ARRAY_SIZE(dink_need_grants);
 
 /* CAP_AUDIT_WRITE 29, ..., as Docker and Podman give them */
 const int dink_default_capabilities[] = {0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31, -1};
+
+const char *const dink_masked_paths[] = {
+	"/proc/asound",
+	"/proc/acpi",
+	"/proc/kcore",
+	"/proc/keys",
+	"/proc/latency_stats",
+	"/proc/timer_list",
+	"/proc/timer_stats",
+	"/proc/sched_debug",
+	"/proc/scsi",
+	"/sys/firmware",
+	NULL,
+};
+const char *const dink_read_only_paths[] = {
+	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL};
 
 static const struct {
 	const char *name, *text;
@@ -81,6 +122,16 @@ static const struct {
 	[DINK_NEED_KVM] = {"kvm", "starts VMs under KVM"},
 	[DINK_NEED_CGROUP_WRITE] = {"cgroup-write", "makes cgroups for its containers"},
 	[DINK_NEED_KATA_CHILD] = {"kata-child", "starts containers of Kata"},
+	[DINK_NEED_RUNSC_CHILD] = {"runsc-child", "starts containers of gVisor"},
+	[DINK_NEED_USERNS_CHILD] = {"userns-child", "starts containers in user namespaces"},
+	[DINK_NEED_NESTED_PROC] = {"nested-proc", "mounts a /proc in a user namespace"},
+	[DINK_NEED_USER_NET] = {"user-net", "makes network cards in a user namespace"},
+	[DINK_NEED_FUSE_STORE] = {"fuse-store", "mounts image layers with fuse-overlayfs"},
+	[DINK_NEED_ROOTLESS_DAEMON] = {"rootless-daemon", "runs an engine as a user"},
+	[DINK_NEED_SYSTEMD_INIT] = {"systemd-init", "has systemd as PID 1"},
+	[DINK_NEED_SUPERVISOR_INIT] = {"supervisor-init", "has supervisord as PID 1"},
+	[DINK_NEED_USER_CHILD] = {"user-child", "runs commands in containers of a user"},
+	[DINK_NEED_TRACE_CHILD] = {"trace-child", "traces what other users of it run"},
 };
 
 const char *dink_need_name(enum dink_need n)
@@ -91,6 +142,31 @@ const char *dink_need_name(enum dink_need n)
 const char *dink_need_text(enum dink_need n)
 {
 	return n < DINK_NEED_MAX_ ? need_names[n].text : "?";
+}
+
+enum dink_need dink_need_from_name(const char *name)
+{
+	for (int n = 0; n < DINK_NEED_MAX_; n++)
+		if (STREQ(need_names[n].name, name))
+			return (enum dink_need)n;
+	return DINK_NEED_MAX_;
+}
+
+uint32_t dink_need_with_implied(uint32_t needs)
+{
+	static const struct {
+		enum dink_need need, implies;
+	} pairs[] = {
+		{DINK_NEED_ROOTLESS_DAEMON, DINK_NEED_USERNS_CHILD},
+		{DINK_NEED_ROOTLESS_DAEMON, DINK_NEED_NESTED_PROC},
+		{DINK_NEED_ROOTLESS_DAEMON, DINK_NEED_USER_NET},
+		{DINK_NEED_SYSTEMD_INIT, DINK_NEED_CGROUP_WRITE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+		if (needs & 1u << pairs[i].need)
+			needs |= 1u << pairs[i].implies;
+	return needs;
 }
 
 const char *dink_need_store(enum dink_need n)
@@ -117,4 +193,60 @@ const char *dink_grant_kind_name(enum dink_grant_kind k)
 	};
 
 	return k < DINK_GRANT_KIND_MAX_ ? names[k] : "?";
+}
+
+enum dink_grant_kind dink_grant_kind_from_name(const char *name)
+{
+	for (int k = 0; k < DINK_GRANT_KIND_MAX_; k++)
+		if (STREQ(dink_grant_kind_name((enum dink_grant_kind)k), name))
+			return (enum dink_grant_kind)k;
+	return DINK_GRANT_KIND_MAX_;
+}
+
+static struct json_object *grants_to_json(enum dink_need n)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < dink_n_need_grants; i++) {
+		const struct dink_need_grant *row = &dink_need_grants[i];
+		struct json_object *o;
+
+		if (row->need != n)
+			continue;
+		o = dink_json_new();
+		dink_json_set_str(o, "kind", dink_grant_kind_name(row->kind));
+		dink_json_set_str(o, "what", row->what);
+		dink_json_set_str(o, "why", row->why);
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
+static struct json_object *implied_to_json(enum dink_need n)
+{
+	struct json_object *list = json_object_new_array();
+	uint32_t with = dink_need_with_implied(1u << n) & ~(1u << n);
+
+	for (int i = 0; i < DINK_NEED_MAX_; i++)
+		if (with & 1u << i)
+			json_object_array_add(
+				list, json_object_new_string(dink_need_name((enum dink_need)i)));
+	return list;
+}
+
+struct json_object *dink_needs_to_json(void)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (int i = 0; i < DINK_NEED_MAX_; i++) {
+		enum dink_need n = (enum dink_need)i;
+		struct json_object *o = dink_json_new();
+
+		dink_json_set_str(o, "need", dink_need_name(n));
+		dink_json_set_str(o, "text", dink_need_text(n));
+		dink_json_set(o, "implies", implied_to_json(n));
+		dink_json_set(o, "grants", grants_to_json(n));
+		json_object_array_add(list, o);
+	}
+	return list;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the original docker-in-kata's run.sh gave to both of its outer levels, to be compared
- * with. "*" among the system calls is seccomp=unconfined. Data only.
+ * Sets to be compared with: what the original docker-in-kata's run.sh gave to both of its outer
+ * levels, what a privileged container has, and an engine's default. "*" is all of a kind: among
+ * the system calls it is seccomp=unconfined. Data only.
  */
 #include "provision/privilege/privilege.h"
 
@@ -28,7 +29,39 @@ const struct dink_privileges *dink_privileges_original(void)
 		GRANT(MOUNT, "tmpfs /tmp"),
 		GRANT(SYSCTL, "net.ipv4.ip_forward=1"),
 	};
-	static const struct dink_privileges original = {grants, ARRAY_SIZE(grants)};
+	static const struct dink_privileges original = {.grants = grants,
+							.n_grants = ARRAY_SIZE(grants)};
 
 	return &original;
+}
+
+static const struct dink_privileges *privileged_set(void)
+{
+	static char text[] = "a privileged container has it";
+	static char *reason[] = {text, NULL};
+	static struct dink_grant grants[] = {
+		GRANT(CAPABILITY, "*"),
+		GRANT(SYSCALL, "*"),
+		GRANT(DEVICE, "*"),
+		GRANT(UNMASK, "*"),
+		GRANT(LSM, "apparmor=unconfined"),
+		GRANT(LSM, "label=disable"),
+	};
+	static const struct dink_privileges set = {.grants = grants,
+						   .n_grants = ARRAY_SIZE(grants)};
+
+	return &set;
+}
+
+const char *const dink_reference_names[] = {"original", "privileged", "docker-default", NULL};
+
+const struct dink_privileges *dink_privileges_reference(const char *name)
+{
+	static const struct dink_privileges nothing = {};
+
+	if (STREQ(name, "original"))
+		return dink_privileges_original();
+	if (STREQ(name, "privileged"))
+		return privileged_set();
+	return STREQ(name, "docker-default") ? &nothing : NULL;
 }

@@ -57,6 +57,14 @@ bool dink_privileges_have(const struct dink_privileges *p, enum dink_grant_kind 
 	return find_grant(p, kind, what) != NULL;
 }
 
+bool dink_privileges_unmask(const struct dink_privileges *p, const char *path)
+{
+	return dink_privileges_have(p, DINK_GRANT_UNMASK, path) ||
+	       dink_privileges_have(p, DINK_GRANT_UNMASK, "*") ||
+	       (dink_starts_with(path, "/proc/") &&
+		dink_privileges_have(p, DINK_GRANT_UNMASK, "/proc"));
+}
+
 static void add_grant(struct dink_privileges *p, enum dink_grant_kind kind, const char *what,
 		      char *reason)
 {
@@ -68,6 +76,22 @@ static void add_grant(struct dink_privileges *p, enum dink_grant_kind kind, cons
 		*g = (struct dink_grant){.kind = kind, .what = xstrdup(what)};
 	}
 	dink_strv_own(&g->reasons, reason);
+}
+
+bool dink_privileges_leave_out(struct dink_privileges *p, enum dink_grant_kind kind,
+			       const char *what)
+{
+	struct dink_grant *g = find_grant(p, kind, what);
+
+	if (!g)
+		return false;
+	if (kind == DINK_GRANT_SYSCALL)
+		dink_strv_add(&p->denied, what);
+	free(g->what);
+	dink_strv_clear(&g->reasons);
+	p->n_grants--;
+	memmove(g, g + 1, (size_t)(p->grants + p->n_grants - g) * sizeof(*g));
+	return true;
 }
 
 /*
@@ -86,22 +110,42 @@ static uint32_t child_needs(const struct collector *c, struct dink_layer *const 
 			needs |= 1u << DINK_NEED_KATA_CHILD;
 		else if (is_vm(r))
 			needs |= 1u << DINK_NEED_VM_CHILD;
+		else if (r == DINK_RUNTIME_RUNSC)
+			needs |= 1u << DINK_NEED_RUNSC_CHILD;
 		else
 			needs |= 1u << DINK_NEED_RUNC_CHILD;
+		if (children[i]->rootless)
+			needs |= 1u << DINK_NEED_USER_CHILD;
 	}
 	if ((needs & 1u << DINK_NEED_VM_CHILD) && !guest && c->facts->kvm.ok)
 		needs |= 1u << DINK_NEED_KVM;
 	return needs;
 }
 
+/* What the scenario says of the layer's programs. */
+static uint32_t declared_needs(const struct dink_layer *l)
+{
+	uint32_t needs = 0;
+
+	for (size_t i = 0; i < l->needs.n; i++)
+		needs |= 1u << dink_need_from_name(l->needs.v[i]);
+	return dink_need_with_implied(needs);
+}
+
 /* A layer with a daemon also starts what its user asks of that daemon: runc's containers. */
 static uint32_t layer_needs(const struct collector *c, const struct dink_layer *l)
 {
-	uint32_t needs;
+	uint32_t needs = declared_needs(l);
 
 	if (l->daemon == DINK_DAEMON_NONE)
-		return 0;
-	needs = child_needs(c, l->children, l->n_children, in_guest(l));
+		return needs;
+	if (l->rootless)
+		return needs | dink_need_with_implied(1u << DINK_NEED_ROOTLESS_DAEMON);
+	if (l->init == DINK_INIT_SYSTEMD)
+		needs |= dink_need_with_implied(1u << DINK_NEED_SYSTEMD_INIT);
+	if (l->init == DINK_INIT_SUPERVISORD)
+		needs |= dink_need_with_implied(1u << DINK_NEED_SUPERVISOR_INIT);
+	needs |= child_needs(c, l->children, l->n_children, in_guest(l));
 	needs |= 1u << DINK_NEED_RUNC_CHILD | 1u << DINK_NEED_CGROUP_WRITE;
 	needs |= 1u << (l->daemon == DINK_DAEMON_PODMAN ? DINK_NEED_PODMAN_DAEMON
 							: DINK_NEED_DOCKER_DAEMON);
@@ -379,6 +423,7 @@ void dink_privileges_free(struct dink_privileges *p)
 		dink_strv_clear(&p->grants[i].reasons);
 	}
 	free(p->grants);
+	dink_strv_clear(&p->denied);
 	free(p);
 }
 

@@ -56,21 +56,25 @@ static int parse_profile(const char *text, size_t len, struct json_object **ret,
 	return 0;
 }
 
-/* A rule that denies a granted call would contradict the one that allows it: the name goes. */
-static void drop_denials(struct json_object *rules, const struct dink_privileges *p)
+/*
+ * A rule that denies a granted call would contradict the one that allows it, and one that allows a
+ * call that was left out makes that no trial: the name goes.
+ */
+static void drop_contradictions(struct json_object *rules, const struct dink_privileges *p)
 {
 	for (size_t i = 0; i < json_object_array_length(rules); i++) {
 		struct json_object *rule = json_object_array_get_idx(rules, i);
 		struct json_object *names = dink_json_get(rule, "names");
+		bool allows = STREQ(dink_json_str_or(rule, "action", ""), "SCMP_ACT_ALLOW");
 
-		if (STREQ(dink_json_str_or(rule, "action", ""), "SCMP_ACT_ALLOW") ||
-		    !json_object_is_type(names, json_type_array))
+		if (!json_object_is_type(names, json_type_array))
 			continue;
 		for (size_t n = json_object_array_length(names); n-- > 0;) {
 			const char *name =
 				json_object_get_string(json_object_array_get_idx(names, n));
 
-			if (name && dink_privileges_have(p, DINK_GRANT_SYSCALL, name))
+			if (name && (allows ? dink_strv_has(&p->denied, name)
+					    : dink_privileges_have(p, DINK_GRANT_SYSCALL, name)))
 				json_object_array_del_idx(names, n, 1);
 		}
 	}
@@ -81,7 +85,7 @@ bool dink_privileges_wants_seccomp(const struct dink_privileges *p)
 	for (size_t i = 0; i < p->n_grants; i++)
 		if (p->grants[i].kind == DINK_GRANT_SYSCALL)
 			return true;
-	return false;
+	return p->denied.n > 0;
 }
 
 int dink_privileges_seccomp(const struct dink_privileges *p, const char *base_text, size_t len,
@@ -93,12 +97,12 @@ int dink_privileges_seccomp(const struct dink_privileges *p, const char *base_te
 
 	if (r < 0)
 		return r;
+	drop_contradictions(rules, p);
 	names = json_object_new_array();
 	for (size_t i = 0; i < p->n_grants; i++)
 		if (p->grants[i].kind == DINK_GRANT_SYSCALL)
 			json_object_array_add(names, json_object_new_string(p->grants[i].what));
 	if (json_object_array_length(names) > 0) {
-		drop_denials(rules, p);
 		rule = dink_json_new();
 		dink_json_set(rule, "names", names);
 		dink_json_set_str(rule, "action", "SCMP_ACT_ALLOW");
@@ -121,7 +125,8 @@ static bool has_capability(const struct dink_privileges *p, const char *name)
 	for (const int *c = dink_default_capabilities; *c >= 0; c++)
 		if (STREQ(dink_capability_name(*c), name))
 			return true;
-	return dink_privileges_have(p, DINK_GRANT_CAPABILITY, name);
+	return dink_privileges_have(p, DINK_GRANT_CAPABILITY, "*") ||
+	       dink_privileges_have(p, DINK_GRANT_CAPABILITY, name);
 }
 
 /* Whether the engine would keep the rule: every included capability held, no excluded one. */
@@ -187,5 +192,66 @@ int dink_seccomp_count(const struct dink_privileges *p, const char *profile, siz
 			count.denied++;
 	}
 	*ret = count;
+	return 0;
+}
+
+/* "args" of a rule: its members have other names in the OCI's file. */
+static struct json_object *args_to_oci(struct json_object *args)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < json_object_array_length(args); i++) {
+		struct json_object *a = json_object_array_get_idx(args, i);
+		struct json_object *o = dink_json_new();
+
+		dink_json_set_int(o, "index", dink_json_int_or(a, "index", 0));
+		dink_json_set_int(o, "value", dink_json_int_or(a, "value", 0));
+		dink_json_set_int(o, "valueTwo", dink_json_int_or(a, "valueTwo", 0));
+		dink_json_set_str(o, "op", dink_json_str_or(a, "op", "SCMP_CMP_EQ"));
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
+static struct json_object *rule_to_oci(struct json_object *rule)
+{
+	struct json_object *o = dink_json_new();
+	struct json_object *args = dink_json_get(rule, "args");
+
+	dink_json_set(o, "names", json_object_get(dink_json_get(rule, "names")));
+	dink_json_set_str(o, "action", dink_json_str_or(rule, "action", ""));
+	if (dink_json_get(rule, "errnoRet"))
+		dink_json_set_int(o, "errnoRet", dink_json_int_or(rule, "errnoRet", EPERM));
+	if (json_object_is_type(args, json_type_array) && json_object_array_length(args) > 0)
+		dink_json_set(o, "args", args_to_oci(args));
+	return o;
+}
+
+int dink_seccomp_to_oci(const struct dink_privileges *p, const char *profile, size_t len,
+			struct json_object **ret, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *o = NULL;
+	struct json_object *rules = NULL, *out, *list, *arches;
+	int r = parse_profile(profile, len, &o, &rules, err);
+
+	if (r < 0)
+		return r;
+	out = dink_json_new();
+	dink_json_set_str(out, "defaultAction", dink_json_str_or(o, "defaultAction", ""));
+	dink_json_set_int(out, "defaultErrnoRet", dink_json_int_or(o, "defaultErrnoRet", EPERM));
+	arches = json_object_new_array();
+	json_object_array_add(arches, json_object_new_string("SCMP_ARCH_X86_64"));
+	json_object_array_add(arches, json_object_new_string("SCMP_ARCH_X86"));
+	json_object_array_add(arches, json_object_new_string("SCMP_ARCH_X32"));
+	dink_json_set(out, "architectures", arches);
+	list = json_object_new_array();
+	for (size_t i = 0; i < json_object_array_length(rules); i++) {
+		struct json_object *rule = json_object_array_get_idx(rules, i);
+
+		if (rule_applies(rule, p) && dink_json_len(rule, "names") > 0)
+			json_object_array_add(list, rule_to_oci(rule));
+	}
+	dink_json_set(out, "syscalls", list);
+	*ret = out;
 	return 0;
 }

@@ -179,6 +179,41 @@ static void check_daemon(struct check *c, const struct dink_layer *l)
 					    "layer is up");
 }
 
+/* Who may run as a user, and what may start a daemon as a service. */
+static void check_rootless(struct check *c, const struct dink_layer *l)
+{
+	bool service = l->init == DINK_INIT_SYSTEMD || l->init == DINK_INIT_SUPERVISORD;
+
+	if (refused(l, "daemon") || refused(l, "rootless") || refused(l, "init"))
+		return;
+	if (service && l->daemon == DINK_DAEMON_NONE &&
+	    dink_report_at(c->report, l->init_mark, "layer '%s' has %s but no daemon for it to run",
+			   dink_shown(l->name).s, dink_init_name(l->init)))
+		dink_report_hint(c->report, "add daemon: docker, or take init: tini");
+	if (!l->rootless)
+		return;
+	if (l->daemon == DINK_DAEMON_NONE &&
+	    dink_report_at(c->report, l->rootless_mark, "layer '%s' is rootless but runs no daemon",
+			   dink_shown(l->name).s))
+		dink_report_hint(c->report, "add daemon: podman");
+	if (service &&
+	    dink_report_at(c->report, l->init_mark, "layer '%s' is rootless, and %s needs root",
+			   dink_shown(l->name).s, dink_init_name(l->init)))
+		dink_report_hint(c->report, "init: tini");
+	if (is_vm(l) && dink_report_at(c->report, l->rootless_mark,
+				       "layer '%s' is a virtual machine and cannot be rootless",
+				       dink_shown(l->name).s))
+		dink_report_hint(c->report, "put a rootless layer into it");
+	for (size_t i = 0; i < l->n_children; i++)
+		if (is_vm(l->children[i]) &&
+		    dink_report_at(c->report, l->children[i]->runtime_mark,
+				   "layer '%s' is a virtual machine, which the rootless engine of "
+				   "'%s' cannot start",
+				   dink_shown(l->children[i]->name).s, dink_shown(l->name).s))
+			dink_report_hint(c->report, "runtime: runc, or '%s' without rootless",
+					 dink_shown(l->name).s);
+}
+
 static void add_disk_use(struct check *c, struct disk_use use)
 {
 	if (c->n_uses == c->cap_uses) {
@@ -443,6 +478,7 @@ static void check_layers(struct check *c, struct dink_layer *const *layers, size
 		check_vm_fields(c, l);
 		check_kernel_name(c, l);
 		check_daemon(c, l);
+		check_rootless(c, l);
 		check_disk_names(c, l, copies);
 		check_mounts(c, l);
 		check_layers(c, l->children, l->n_children, depth + 1, copies);

@@ -47,6 +47,8 @@ enum dink_init {
 	DINK_INIT_DEFAULT, /* tini for a layer with a daemon, none otherwise */
 	DINK_INIT_NONE,
 	DINK_INIT_TINI,
+	DINK_INIT_SYSTEMD,
+	DINK_INIT_SUPERVISORD,
 	DINK_INIT_MAX_,
 };
 
@@ -143,10 +145,15 @@ struct dink_layer {
 	struct dink_mark memory_mark;
 	enum dink_daemon daemon;
 	struct dink_mark daemon_mark;
+	char *rootless; /* the image's user that its daemon runs as; NULL = root */
+	struct dink_mark rootless_mark;
 	enum dink_init init;
+	struct dink_mark init_mark;
 	struct dink_strv command; /* empty = the image's own; always so in a layer with a daemon */
 	struct dink_mark command_mark;
 	struct dink_strv env; /* NAME=VALUE */
+	/* what its programs do that cannot be seen here: dink_layer_need_names() */
+	struct dink_strv needs;
 	bool tty;
 	char *hostname; /* NULL = the layer's name */
 	struct dink_mark hostname_mark;
@@ -235,5 +242,7 @@ char *dink_scenario_reference(void);
 
 /* dink_scenario_schema() - JSON Schema (draft 2020-12) made from the tables */
 struct json_object *dink_scenario_schema(void);
+/* dink_layer_need_names() - what a layer's needs: may name, NULL-terminated */
+const char *const *dink_layer_need_names(void);
 /* dink_name_is_valid() - [a-z0-9][a-z0-9_.-]{0,62}: a scenario, layer, disk or kernel name */
 bool dink_name_is_valid(const char *name);

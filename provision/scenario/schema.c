@@ -10,7 +10,7 @@
 
 static const char *const runtime_names[] = {"runc", "crun", "runsc", "dink-vm", "kata", NULL};
 static const char *const daemon_names[] = {"none", "docker", "podman", NULL};
-static const char *const init_names[] = {"default", "none", "tini", NULL};
+static const char *const init_names[] = {"default", "none", "tini", "systemd", "supervisord", NULL};
 static const char *const filesystem_names[] = {"btrfs", "ext4", NULL};
 static const char *const compression_names[] = {"none", "zstd", "lzo", "zlib", NULL};
 
@@ -28,6 +28,16 @@ const char *dink_runtime_name(enum dink_runtime r)
 const char *dink_daemon_name(enum dink_daemon d)
 {
 	return daemon_names[d];
+}
+
+const char *const *dink_layer_need_names(void)
+{
+	static const char *const names[] = {
+		"rootless-daemon", "userns-child", "nested-proc",     "user-net",    "fuse-store",
+		"runsc-child",	   "systemd-init", "supervisor-init", "trace-child", NULL,
+	};
+
+	return names;
 }
 
 const char *dink_init_name(enum dink_init i)
@@ -409,13 +419,27 @@ static const struct dink_field layer_fields[] = {
 		.doc = "The engine that the layer runs; a layer with layers needs one.",
 	},
 	{
+		.key = "rootless",
+		.kind = DINK_FIELD_TEXT,
+		AT(dink_layer, rootless),
+		MARK(dink_layer, rootless_mark),
+		.rule = &dink_rule_user,
+		.with = "daemon",
+		.example = "rootless: user",
+		.doc = "The user of the image as whom the whole layer runs: its daemon has no root "
+		       "and makes user namespaces. The recipe podman-host has one called user.",
+	},
+	{
 		.key = "init",
 		.kind = DINK_FIELD_CHOICE,
 		AT(dink_layer, init),
+		MARK(dink_layer, init_mark),
 		.choices = init_names,
 		.fallback = "tini where there is a daemon, else none",
 		.example = "init: tini",
-		.doc = "What PID 1 is, before the daemon or the command.",
+		.doc = "What PID 1 is, before the daemon or the command. systemd and supervisord "
+		       "start a daemon as a service, from the images docker-host-systemd and "
+		       "docker-host-supervisord or ones like them.",
 	},
 	{
 		.key = "command",
@@ -436,6 +460,16 @@ static const struct dink_field layer_fields[] = {
 		AT(dink_layer, env),
 		.example = "env: {LANG: C.UTF-8}",
 		.doc = "Variables of the environment, as a map or as a list of NAME=VALUE.",
+	},
+	{
+		.key = "needs",
+		.kind = DINK_FIELD_WORDS,
+		AT(dink_layer, needs),
+		.words = dink_layer_need_names,
+		.max = UINT32_MAX,
+		.example = "needs: [userns-child, nested-proc]",
+		.doc = "What the layer's programs do that dink cannot see, and that takes "
+		       "privileges; `dink privileges needs` has the table.",
 	},
 	{
 		.key = "tty",

@@ -79,11 +79,7 @@ static int read_layer(struct json_object *plan, const char *dir, const char *add
 		      struct dink_layer_store *ret, struct dink_err *err)
 {
 	struct json_object *layer = find_in(plan, "layers", "path", address);
-	const char *daemon = layer ? dink_json_str_or(layer, "daemon", "none") : NULL;
-	const char *root = !daemon		     ? NULL
-			   : STREQ(daemon, "docker") ? dink_plan_data_root(DINK_DAEMON_DOCKER)
-			   : STREQ(daemon, "podman") ? dink_plan_data_root(DINK_DAEMON_PODMAN)
-						     : NULL;
+	const char *root = layer ? dink_json_str_or(layer, "data_root", NULL) : NULL;
 	const char *disk;
 
 	if (!layer)
@@ -97,7 +93,7 @@ static int read_layer(struct json_object *plan, const char *dir, const char *add
 	if (!ret->file)
 		return refuse_no_disk(address, root, err);
 	ret->layer = xstrdup(address);
-	ret->daemon = xstrdup(daemon);
+	ret->daemon = xstrdup(dink_json_str_or(layer, "daemon", ""));
 	ret->driver = xstrdup(dink_json_str_or(layer, "storage_driver", ""));
 	ret->vm = dink_json_bool_or(layer, "vm", false);
 	return 0;

@@ -6,7 +6,7 @@
 #include "tests/unit/unit.h"
 
 #include "provision/base/json.h"
-#include "provision/privilege/privilege.h"
+#include "provision/privilege/needs.h"
 
 #include <linux/capability.h>
 
@@ -305,6 +305,28 @@ static void test_seccomp_refuses(void **state _unused_)
 	}
 }
 
+/* What a scenario may name is in the table; what comes with it is granted, too. */
+static void test_declared(void **state _unused_)
+{
+	static const char yaml[] =
+		"dink: 1\n"
+		"name: user\n"
+		"layers:\n"
+		"  box: {image: debian, needs: [rootless-daemon, trace-child]}\n";
+	_cleanup_(free_world) struct world w = make_world(yaml, "debian12-tcg");
+	_cleanup_(dink_privileges_freep) struct dink_privileges *p =
+		grants(&w, outer(&w), "user/box");
+
+	assert_true(dink_privileges_have(p, DINK_GRANT_UNMASK, "/proc"));
+	assert_true(dink_privileges_have(p, DINK_GRANT_DEVICE, "/dev/net/tun rw"));
+	assert_true(dink_privileges_have(p, DINK_GRANT_SYSCALL, "unshare"));
+	assert_true(dink_privileges_have(p, DINK_GRANT_CAPABILITY, "CAP_SYS_PTRACE"));
+	assert_false(dink_privileges_have(p, DINK_GRANT_CAPABILITY, "CAP_SYS_ADMIN"));
+	for (const char *const *n = dink_layer_need_names(); *n; n++)
+		assert_int_not_equal(dink_need_from_name(*n), DINK_NEED_MAX_);
+	assert_int_equal(dink_need_from_name("no-such"), DINK_NEED_MAX_);
+}
+
 static void test_names(void **state _unused_)
 {
 	for (int n = 0; n < DINK_NEED_MAX_; n++) {
@@ -320,15 +342,11 @@ static void test_names(void **state _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_flows_outward),
-		cmocka_unit_test(test_walls),
-		cmocka_unit_test(test_leaves_get_nothing),
-		cmocka_unit_test(test_host_decides),
-		cmocka_unit_test(test_host_cannot),
-		cmocka_unit_test(test_host_needs),
-		cmocka_unit_test(test_seccomp),
-		cmocka_unit_test(test_seccomp_refuses),
-		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_flows_outward),	   cmocka_unit_test(test_walls),
+		cmocka_unit_test(test_leaves_get_nothing), cmocka_unit_test(test_host_decides),
+		cmocka_unit_test(test_declared),	   cmocka_unit_test(test_host_cannot),
+		cmocka_unit_test(test_host_needs),	   cmocka_unit_test(test_seccomp),
+		cmocka_unit_test(test_seccomp_refuses),	   cmocka_unit_test(test_names),
 		cmocka_unit_test(test_podman_limits),
 	};
 
