@@ -155,6 +155,7 @@ same "exec -d" 'start_d $I sleep 100; $E exec -d c1 sh -c "echo done >/tmp/d"; s
 differs "exec --privileged" "all capabilities in the VM also where the host withholds one" "^1$" 'start_d $I sleep 100; $E exec --privileged c1 grep CapEff /proc/self/status | wc -l'
 same "exec in one that ended" 'start_d $I true; $E wait c1; $E exec c1 true >/dev/null 2>&1; echo $?'
 same "exec sees the container's processes" 'start_d $I sleep 100; $E exec c1 ps -o comm | sort'
+lacks "the session of an exec" "crun starts it in one of its own, which the container's processes see as 0" "^0 0$" 'start_d $I sleep 100; $E exec c1 awk "{print (\$5 > 0), (\$6 > 0)}" /proc/self/stat'
 same "what exec leaves in the background" 'start_d $I sleep 100; $E exec c1 sh -c "sleep 50 >/dev/null 2>&1 & echo left"; $E exec c1 ps -o comm | grep -c sleep'
 same "ten at once" 'start_d $I sleep 100; for i in 1 2 3 4 5 6 7 8 9 10; do $E exec c1 sh -c "echo $i" & done | sort -n; wait'
 
