@@ -58,6 +58,7 @@ planned() {
 	[ "$output" = "localhost/tiny true" ]
 	run --separate-stderr pod run --rm --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 \
 		tiny:1 /bin/busybox sh -c 'echo new >/file; cat /file'
+	# shellcheck disable=SC2154 # bats sets stderr
 	[ "$output" = new ] || { echo "$stderr"; return 1; }
 	# its own store has no copy of it
 	[ "$(du -sk own/storage | cut -f1)" -lt 1000 ]
