@@ -147,11 +147,14 @@ static int await_ready(const struct target *t, struct dink_err *err)
 {
 	_cleanup_reach_ struct dink_reach reach = {};
 	int r = dink_instance_reach(t->store.layer, &reach, err);
-	const struct dink_reach_hop *hop = r == 0 ? &reach.hops[reach.n_hops - 1] : NULL;
+	struct dink_engine *engine;
 
-	if (r == 0 && !hop->engine)
-		r = dink_err_set(err, DINK_E_CHILD, ESRCH, "%s ended", t->store.layer);
-	return r < 0 ? r : dink_engine_wait_ready(hop->engine, READY_MS, err);
+	if (r < 0 || !reach.hops)
+		return r;
+	engine = reach.hops[reach.n_hops - 1].engine;
+	if (!engine)
+		return dink_err_set(err, DINK_E_CHILD, ESRCH, "%s ended", t->store.layer);
+	return dink_engine_wait_ready(engine, READY_MS, err);
 }
 
 /* Also after a failure: what was stopped here runs again. The first error counts. */

@@ -96,6 +96,8 @@ static struct json_object *layer_disks_to_json(const struct dink_plan *p,
 		dink_json_set_str(o, "disk", p->disks[l->disks[i].disk].name);
 		dink_json_set_str(o, "target", l->disks[i].target);
 		dink_json_set_bool(o, "read_only", l->disks[i].read_only);
+		if (l->disks[i].image_store)
+			dink_json_set_bool(o, "image_store", true);
 		json_object_array_add(list, o);
 	}
 	return list;
@@ -256,8 +258,9 @@ static void print_layer(struct dink_str *s, const struct dink_plan *p,
 			"%sroot: the image as a read-only disk, a writable overlay in the guest\n",
 			pad);
 	for (size_t i = 0; i < l->n_disks; i++)
-		dink_str_addf(s, "%sdisk %s at %s%s\n", pad, p->disks[l->disks[i].disk].name,
-			      l->disks[i].target, l->disks[i].read_only ? ", read-only" : "");
+		dink_str_addf(s, "%sdisk %s at %s%s%s\n", pad, p->disks[l->disks[i].disk].name,
+			      l->disks[i].target, l->disks[i].read_only ? ", read-only" : "",
+			      l->disks[i].image_store ? ": more images for podman" : "");
 	if (l->storage_driver)
 		dink_str_addf(s, "%s%s: storage driver %s on %s", pad,
 			      dink_daemon_name(l->spec->daemon), l->storage_driver,

@@ -216,7 +216,7 @@ int dink_disk_grow(const char *file, uint64_t bytes, struct dink_err *err)
 	struct stat st;
 	int r = find_running_vm(file, &reach, err);
 
-	if (r <= 0)
+	if (r <= 0 || !reach.hops)
 		return r;
 	vm = &reach.hops[reach.n_hops - 1];
 	real = realpath(file, NULL);

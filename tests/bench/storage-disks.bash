@@ -3,7 +3,8 @@
 # shellcheck disable=SC2154,SC2034 # wall is set, and ours and peer are read, by lib.bash
 # Disks: made, cloned, and a daemon's store that goes to others with its disk. ROWS says which rows
 # are wanted (create clone sparse replicate), DAEMONS how many daemons get a store (16), STORE_MIB how
-# much is in the store that is cloned (4096). $TMPDIR is on the filesystem without reflinks.
+# much is in the store that is cloned (4096; a quarter of it without reflinks, but five times).
+# $TMPDIR is on the filesystem without reflinks.
 
 disks_rows=${ROWS:-create clone sparse replicate}
 store_mib=${STORE_MIB:-4096}
@@ -22,10 +23,13 @@ disks_reflink_down() {
 	rm -f "$bench_dir/reflink.img"
 }
 
-# disks_fill FILE - noise of $store_mib in a disk of that and an eighth more, with free room behind it
+disks_unfill() { ! mountpoint -q "$bench_dir/fill" || build/dink disk unmount "$bench_dir/fill"; }
+
+# disks_fill FILE - noise of $store_mib in a disk that is half as large again
 disks_fill() {
 	mkdir -p "$bench_dir/fill"
-	build/dink disk create -q -s "$((store_mib * 9 / 8 + 256))MiB" "$1" >/dev/null
+	storage_undo+=(disks_unfill)
+	build/dink disk create -q -s "$((store_mib * 3 / 2 + 256))MiB" "$1" >/dev/null
 	build/dink disk mount -q "$1" "$bench_dir/fill"
 	head -c "${store_mib}M" /dev/urandom >"$bench_dir/fill/data"
 	build/dink disk unmount "$bench_dir/fill"
@@ -65,10 +69,11 @@ disks_clone() {
 sparse_ours() { rm -f "$at/ours.img"; build/dink disk clone -q "$at/store.img" "$at/ours.img"; }
 sparse_peer() { rm -f "$at/peer.img"; cp --sparse=always "$at/store.img" "$at/peer.img"; sync "$at/peer.img"; }
 disks_sparse() {
+	local store_mib=$((store_mib / 4))
 	at=$bench_dir/plain
 	mkdir "$at"
 	disks_fill "$at/store.img"
-	pair_of 3 sparse_ours sparse_peer
+	pair_of 5 sparse_ours sparse_peer
 	quicker "clone of a store of $store_mib MiB, no reflinks ($(stat -f -c %T "$at"))" 1.0 \
 		"cp --sparse=always, sync"
 	against "  room that it takes" "$(stat -c %b "$at/ours.img")" "$(stat -c %b "$at/peer.img")" 1.001 blocks
