@@ -7,7 +7,9 @@ static const struct dink_explain_entry entries[] = {
 		.name = "dockerd-ip-forward",
 		.program = "dockerd",
 		.level = DINK_EXPLAIN_LAYER,
-		.patterns = {"enabling ip forwarding failed"},
+		.patterns =
+			{"enabling ip forwarding failed: open /proc/sys/*: read-only file system",
+			 "enabling ip forwarding failed"},
 		.cause = "dockerd turns forwarding on at its start, and /proc/sys is read-only in "
 			 "the "
 			 "layer",
@@ -21,7 +23,9 @@ static const struct dink_explain_entry entries[] = {
 		.name = "dockerd-nat-chain",
 		.program = "dockerd",
 		.level = DINK_EXPLAIN_LAYER,
-		.patterns = {"error initializing network controller*iptables"},
+		.patterns = {"error initializing network controller: *failed to create nat chain "
+			     "docker: iptables failed",
+			     "error initializing network controller: *iptables failed"},
 		.cause = "dockerd could not make its packet filter chains: no CAP_NET_ADMIN in the "
 			 "layer, "
 			 "or the kernel lacks iptables' tables; iptables' own words follow",

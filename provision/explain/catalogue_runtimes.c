@@ -536,7 +536,7 @@ static const struct dink_explain_entry entries[] = {
 		.name = "crun-exec-format",
 		.program = "crun",
 		.level = DINK_EXPLAIN_WORKLOAD,
-		.patterns = {"exec *: exec format error"},
+		.patterns = {"exec container process *: exec format error"},
 		.cause = "a program of another architecture, or a script without #!",
 		.fix = "an image of this machine's architecture; the feature ia32 for 32-bit "
 		       "programs",

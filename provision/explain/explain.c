@@ -172,29 +172,52 @@ static void add_match(struct dink_explanation *x, const struct dink_explain_entr
 	};
 }
 
-void dink_explain_text(const char *text, size_t len, const char *from, struct dink_explanation *ret)
+/* What a logger itself calls no error: counts only where nothing else is known. */
+static bool is_mild(const char *folded)
+{
+	static const char *const words[] = {"level=info", "level=debug", "level=warning"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strstr(folded, words[i]))
+			return true;
+	return false;
+}
+
+static void explain_lines(const char *text, size_t len, const char *from, bool mild,
+			  struct dink_explanation *ret)
 {
 	_cleanup_free_ char *folded = xmalloc(DINK_EXPLAIN_LINE_MAX + 1);
 	size_t number = 0;
 
-	if (len > DINK_EXPLAIN_TEXT_MAX) {
-		text += len - DINK_EXPLAIN_TEXT_MAX;
-		len = DINK_EXPLAIN_TEXT_MAX;
-	}
 	while (len > 0) {
 		const char *nl = memchr(text, '\n', len);
-		size_t n = nl ? (size_t)(nl - text) : len, taken = nl ? n + 1 : n;
-		const struct dink_explain_entry *e;
+		size_t n = nl ? (size_t)(nl - text) : len, taken = nl ? n + 1 : n, k;
+		const struct dink_explain_entry *e = NULL;
 
 		if (n > DINK_EXPLAIN_LINE_MAX)
 			n = taken = DINK_EXPLAIN_LINE_MAX;
 		number++;
-		e = find_best(folded, fold_line(text, n, folded));
+		k = fold_line(text, n, folded);
+		if (is_mild(folded) == mild)
+			e = find_best(folded, k);
 		if (e)
 			add_match(ret, e, from, text, n, number);
 		text += taken;
 		len -= taken;
 	}
+}
+
+void dink_explain_text(const char *text, size_t len, const char *from, struct dink_explanation *ret)
+{
+	size_t before = ret->n;
+
+	if (len > DINK_EXPLAIN_TEXT_MAX) {
+		text += len - DINK_EXPLAIN_TEXT_MAX;
+		len = DINK_EXPLAIN_TEXT_MAX;
+	}
+	explain_lines(text, len, from, false, ret);
+	if (ret->n == before)
+		explain_lines(text, len, from, true, ret);
 }
 
 void dink_explanation_clear(struct dink_explanation *x)

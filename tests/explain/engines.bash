@@ -5,20 +5,20 @@
 
 # dockerd_says OPTION... - of one that ends at its start
 dockerd_says() {
-	timeout 30 dockerd --data-root "$T/dd" --exec-root "$T/de" --pidfile "$T/dp" --host "unix://$T/d.sock" \
-		--bridge none --iptables=false --storage-driver "${driver:-vfs}" "$@" 2>&1
+	apart timeout 25 dockerd --data-root "$T/dd" --exec-root "$T/de" --pidfile "$T/dp" --host "unix://$T/d.sock" \
+		--bridge none --iptables=false --storage-driver "${driver:-vfs}" "$@"
 }
 err_dockerd_ip_forward() {
-	outer 'cap("CAP_SYS_ADMIN") | cap("CAP_NET_ADMIN")' timeout 30 dockerd --storage-driver vfs --data-root /tmp/d
+	outer 'cap("CAP_SYS_ADMIN") | cap("CAP_NET_ADMIN") | .linux.sysctl = {"net.ipv4.ip_forward": "0"}' timeout 25 dockerd --storage-driver vfs --data-root /tmp/d
 }
 err_dockerd_nat_chain() {
-	outer 'cap("CAP_SYS_ADMIN") | .linux.sysctl = {"net.ipv4.ip_forward": "1"}' timeout 30 dockerd --storage-driver vfs --data-root /tmp/d
+	outer 'cap("CAP_SYS_ADMIN") | .linux.sysctl = {"net.ipv4.ip_forward": "1"}' timeout 25 dockerd --storage-driver vfs --data-root /tmp/d
 }
 err_dockerd_storage_driver() {
 	mkdir -p "$T/store"
 	apart sh -c 'mount -t tmpfs none /mnt; mkdir /mnt/l /mnt/u /mnt/w
 		mount -t overlay overlay -o lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w $T/store
-		timeout 30 dockerd --data-root $T/store --exec-root $T/de --pidfile $T/dp --host unix://$T/d.sock --bridge none \
+		timeout 25 dockerd --data-root $T/store --exec-root $T/de --pidfile $T/dp --host unix://$T/d.sock --bridge none \
 			--iptables=false --storage-driver overlay2'
 }
 err_dockerd_driver_prerequisites() { driver=btrfs dockerd_says; }
@@ -40,7 +40,7 @@ err_dockerd_no_containerd() {
 	# without it on PATH
 	mkdir -p "$T/bin"
 	ln -sf /usr/sbin/dockerd "$T/bin/dockerd"
-	ln -sf /usr/bin/timeout "$T/bin/timeout"
+	ln -sf /usr/bin/timeout /usr/bin/unshare "$T/bin/"
 	PATH=$T/bin dockerd_says
 }
 err_dockerd_containerd_timeout() {

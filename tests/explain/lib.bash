@@ -115,7 +115,7 @@ explained() {
 	said=$("err_${name//-/_}" 2>&1; :)
 	got=$("${dink:?}" explain --json - <<<"$said" | jq -r '.matches[0].name')
 	[ -z "${EXPLAIN_RENEW:-}" ] || printf '%s\n' "$said" | sed "s,$T,/T,g" >"$EXPLAIN_RENEW/$name.txt"
-	[ "$got" = "$name" ] || { printf '%s: explained as %s; it said:\n%s\n' "$name" "$got" "$said"; return 1; }
+	[ "$got" = "$name" ] || { printf '%s: explained as %s; it said:\n%s\n' "$name" "$got" "$(tail -n 8 <<<"$said")"; return 1; }
 }
 
 # explained_all PREFIX... - all that are defined of these; every failure is shown

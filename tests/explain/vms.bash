@@ -30,16 +30,11 @@ err_qemu_vhost_user() {
 err_qemu_no_socket() { qemu -chardev socket,id=c,path=/no/such.sock; }
 err_qemu_disk_locked() {
 	truncate -s 1M "$T/disk.img"
-	(flock 9; python3 - "$T/disk.img" <<-'PY'
-		import fcntl, struct, sys, time
-		f = open(sys.argv[1], "r+b")
-		# an open file description's lock of byte 201, as a QEMU that writes holds it
-		fcntl.fcntl(f, 38, struct.pack("hhqqi", 0, 0, 100, 200, 0))
-		time.sleep(2)
-	PY
-	) 9>"$T/lock" &
-	sleep 0.5
-	qemu -drive "if=none,id=d,format=raw,file=$T/disk.img" -device virtio-blk-pci,drive=d
+	local with=(-S -display none -nodefaults -monitor none -drive "if=none,id=d,format=raw,file=$T/disk.img" -device virtio-blk-pci,drive=d)
+	timeout 2 qemu-system-x86_64 "${with[@]}" 2>/dev/null &
+	sleep 0.6
+	timeout 1 qemu-system-x86_64 "${with[@]}"
+	wait
 }
 err_qemu_no_disk() { qemu -drive if=none,id=d,format=raw,file=/no/such.img; }
 err_qemu_disk_format() {
