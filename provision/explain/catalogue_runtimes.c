@@ -447,7 +447,7 @@ static const struct dink_explain_entry entries[] = {
 			 "seccomp filter lets it make",
 		.fix = "let the layer have a daemon: CAP_SYS_ADMIN is among its grants",
 		.scenario = "daemon: podman",
-		.source = "clone(2); docs/privileges.md, runc-child",
+		.source = "namespaces(7); docs/privileges.md, runc-child",
 	},
 	{
 		.name = "crun-mount-proc",
