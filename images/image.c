@@ -55,8 +55,12 @@ static int make_key(const struct dink_recipe *r, const char *name, char ret_key[
 	dink_hash_adds(h, DINK_IMAGE_BUILDER);
 	dink_hash_adds(h, name);
 	int e = dink_hash_add_file(h, text, err);
+	if (e == 0 && r->base) {
+		_cleanup_free_ char *base = xasprintf("%s/recipe", r->base);
+		e = dink_hash_add_file(h, base, err);
+	}
 	for (size_t i = 0; e == 0 && i < r->files.n; i++) {
-		_cleanup_free_ char *path = xasprintf("%s/files/%s", r->dir, r->files.v[i]);
+		_cleanup_free_ char *path = dink_recipe_file(r, r->files.v[i]);
 		struct stat st;
 		if (lstat(path, &st) < 0) {
 			e = dink_err_set(err, DINK_E_HOST, errno, "stat %s", path);

@@ -9,6 +9,8 @@
 #include "provision/base/file.h"
 #include "provision/base/hash.h"
 
+#include <endian.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
 
 enum { OWN_FILE_MAX = 64 << 20 };
@@ -81,6 +83,28 @@ static int put_link(struct rewrite *w, struct dink_tar *t, struct dink_err *err)
 	return dink_tar_put(w->out, t->entry, t->name, t->hardlink, err);
 }
 
+/* As the kernel reads it from the file: permitted, and in force from the start. */
+static void set_capability(struct rewrite *w, const struct dink_tar *t)
+{
+	const struct dink_recipe *r = w->recipe;
+	struct vfs_cap_data data = {.magic_etc =
+					    htole32(VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE)};
+	bool any = false;
+
+	for (size_t i = 0; i < r->n_capabilities; i++) {
+		unsigned n = r->capabilities[i].number;
+
+		if (!STREQ(r->capabilities[i].path, t->name))
+			continue;
+		data.data[n / 32].permitted |= htole32(1u << n % 32);
+		any = true;
+	}
+	if (!any)
+		return;
+	archive_entry_set_perm(t->entry, archive_entry_perm(t->entry) & 0777);
+	archive_entry_xattr_add_entry(t->entry, "security.capability", &data, sizeof(data));
+}
+
 static int take_base(struct rewrite *w, struct dink_err *err)
 {
 	_cleanup_(dink_tar_freep) struct dink_tar *t = NULL;
@@ -96,6 +120,8 @@ static int take_base(struct rewrite *w, struct dink_err *err)
 				dink_strv_add(&w->removed, t->name);
 			continue;
 		}
+		if (is_file)
+			set_capability(w, t);
 		if (t->hardlink)
 			e = put_link(w, t, err);
 		else
@@ -115,7 +141,7 @@ static void free_entry(struct archive_entry **e)
 
 static int put_own_file(struct rewrite *w, const char *rel, struct dink_err *err)
 {
-	_cleanup_free_ char *path = xasprintf("%s/files/%s", w->recipe->dir, rel), *data = NULL;
+	_cleanup_free_ char *path = dink_recipe_file(w->recipe, rel), *data = NULL;
 	_cleanup_(free_entry) struct archive_entry *entry = archive_entry_new();
 	char link[DINK_TAR_NAME_MAX + 1] = "";
 	struct stat st;
@@ -146,6 +172,18 @@ static int put_own_file(struct rewrite *w, const char *rel, struct dink_err *err
 	return dink_tar_put_file(w->out, rel, st.st_mode & S_IXUSR ? 0755 : 0644, data, len, err);
 }
 
+static int put_folder(struct rewrite *w, const struct dink_recipe_folder *f, struct dink_err *err)
+{
+	_cleanup_(free_entry) struct archive_entry *entry = archive_entry_new();
+
+	archive_entry_set_mtime(entry, DINK_IMAGE_EPOCH, 0);
+	archive_entry_set_filetype(entry, AE_IFDIR);
+	archive_entry_set_perm(entry, f->mode);
+	archive_entry_set_uid(entry, f->uid);
+	archive_entry_set_gid(entry, f->gid);
+	return dink_tar_put(w->out, entry, f->path, NULL, err);
+}
+
 int dink_image_rewrite(const struct dink_recipe *r, const char *base, const char *layer,
 		       char ret_diff_id[65], struct dink_err *err)
 {
@@ -157,6 +195,8 @@ int dink_image_rewrite(const struct dink_recipe *r, const char *base, const char
 		e = take_base(&w, err);
 	for (size_t i = 0; e == 0 && i < r->files.n; i++)
 		e = put_own_file(&w, r->files.v[i], err);
+	for (size_t i = 0; e == 0 && i < r->n_folders; i++)
+		e = put_folder(&w, &r->folders[i], err);
 	if (e == 0)
 		e = dink_tar_finish(TAKE_PTR(w.out), err);
 	if (e < 0) {

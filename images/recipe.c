@@ -4,11 +4,18 @@
 
 #include "provision/base/file.h"
 
+#include <cap-ng.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <sys/stat.h>
 
-enum { RECIPE_MAX = 64 << 10, FILES_MAX = 4096, FILES_DEPTH = 32 };
+enum {
+	RECIPE_MAX = 64 << 10,
+	FILES_MAX = 4096,
+	FILES_DEPTH = 32,
+	FOLDERS_MAX = 64,
+	CAPABILITIES_MAX = 64
+};
 
 /* Where in the text; for errors. */
 struct place {
@@ -103,15 +110,77 @@ static int take_mirror(const struct place *at, const char *value, char **dst, st
 	return 0;
 }
 
+/* Another recipe, by its folder's name beside this one's. */
+static int take_other(const struct place *at, const char *value, char **dst, struct dink_err *err)
+{
+	if (*dst)
+		return wrong(at, value, "given a second time", err);
+	if (!name_is_plain(value) || strchr(value, ':'))
+		return wrong(at, value, "this is no name of a recipe beside this one", err);
+	*dst = xstrdup(value);
+	return 0;
+}
+
+/* "/home/user 1000:1000 0700" */
+static int take_folder(const struct place *at, const char *value, struct dink_recipe *r,
+		       struct dink_err *err)
+{
+	size_t n = strcspn(value, " \t");
+	struct dink_recipe_folder f = {};
+	int end = 0;
+
+	if (value[0] != '/' || n < 2 || value[n - 1] == '/' || strstr(value, ".."))
+		return wrong(at, value, "a path in the image starts with '/'", err);
+	if (sscanf(value + n, " %6u:%6u %4o%n", &f.uid, &f.gid, &f.mode, &end) != 3 ||
+	    value[n + (size_t)end] != '\0' || f.mode > 01777)
+		return wrong(at, value + n, "expected PATH UID:GID MODE: /home/me 1000:1000 0700",
+			     err);
+	if (r->n_folders == FOLDERS_MAX)
+		return wrong(at, NULL, "too many folders", err);
+	f.path = xstrndup(value + 1, n - 1);
+	r->folders = xreallocarray(r->folders, r->n_folders + 1, sizeof(*r->folders));
+	r->folders[r->n_folders++] = f;
+	return 0;
+}
+
+/* "/usr/bin/newuidmap cap_setuid" */
+static int take_capability(const struct place *at, const char *value, struct dink_recipe *r,
+			   struct dink_err *err)
+{
+	size_t n = strcspn(value, " \t");
+	const char *name = value + n + strspn(value + n, " \t");
+	int number = dink_starts_with(name, "cap_") ? capng_name_to_capability(name + 4) : -1;
+
+	if (value[0] != '/' || n < 2 || strstr(value, "/../"))
+		return wrong(at, value, "a path in the image starts with '/'", err);
+	if (number < 0)
+		return wrong(at, name, "expected PATH CAPABILITY: /usr/bin/x cap_setuid", err);
+	if (r->n_capabilities == CAPABILITIES_MAX)
+		return wrong(at, NULL, "too many capabilities", err);
+	r->capabilities =
+		xreallocarray(r->capabilities, r->n_capabilities + 1, sizeof(*r->capabilities));
+	r->capabilities[r->n_capabilities++] = (struct dink_recipe_capability){
+		.path = xstrndup(value + 1, n - 1), .number = (unsigned)number};
+	return 0;
+}
+
 static int take_line(const struct place *at, const char *key, const char *value,
 		     struct dink_recipe *r, struct dink_err *err)
 {
-	static const char *const keys[] = {"suite",  "mirror", "packages", "exclude",
-					   "remove", "keep",   "cmd",	   "entrypoint",
-					   "env",    "label",  NULL};
+	static const char *const keys[] = {"from",   "suite",  "mirror", "packages",   "exclude",
+					   "remove", "keep",   "cmd",	 "entrypoint", "env",
+					   "label",  "folder", "files",	 NULL};
 
 	if (!*value)
 		return wrong(at, NULL, "the value is missing", err);
+	if (STREQ(key, "from"))
+		return take_other(at, value, &r->base, err);
+	if (STREQ(key, "files"))
+		return take_other(at, value, &r->more, err);
+	if (STREQ(key, "capability"))
+		return take_capability(at, value, r, err);
+	if (STREQ(key, "folder"))
+		return take_folder(at, value, r, err);
 	if (STREQ(key, "suite"))
 		return take_name(at, value, &r->suite, err);
 	if (STREQ(key, "mirror"))
@@ -159,7 +228,7 @@ int dink_recipe_parse(const char *file, char *text, struct dink_recipe *ret, str
 		_cleanup_free_ char *key = xstrndup(line, (size_t)(colon - line));
 		e = take_line(&at, key, colon + 1 + strspn(colon + 1, " \t"), &r, err);
 	}
-	if (e == 0 && !r.suite)
+	if (e == 0 && !r.suite && !r.base)
 		e = dink_err_set(err, DINK_E_SCENARIO, 0, "%s: no 'suite:' is given", file);
 	if (e < 0) {
 		dink_recipe_clear(&r);
@@ -167,6 +236,23 @@ int dink_recipe_parse(const char *file, char *text, struct dink_recipe *ret, str
 	}
 	*ret = r;
 	return 0;
+}
+
+char *dink_recipe_file(const struct dink_recipe *r, const char *rel)
+{
+	const char *const dirs[] = {r->dir, r->more, r->base};
+	char *path = NULL;
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		if (!dirs[i])
+			continue;
+		free(path);
+		path = xasprintf("%s/files/%s", dirs[i], rel);
+		if (lstat(path, &st) == 0)
+			break;
+	}
+	return path;
 }
 
 /* The paths below DIR/REL, appended to files; recursion is bounded by FILES_DEPTH. */
@@ -194,7 +280,8 @@ static int list_files(const char *dir, const char *rel, int depth, struct dink_s
 		if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
 			return dink_err_set(err, DINK_E_SCENARIO, 0,
 					    "%s/%s is neither file, folder nor link", dir, sub);
-		dink_strv_add(files, sub);
+		if (!dink_strv_has(files, sub))
+			dink_strv_add(files, sub);
 		if (!S_ISDIR(st.st_mode))
 			continue;
 		int r = list_files(dir, sub, depth + 1, files, err);
@@ -204,26 +291,85 @@ static int list_files(const char *dir, const char *rel, int depth, struct dink_s
 	return 0;
 }
 
-int dink_recipe_read(const char *dir, struct dink_recipe *ret, struct dink_err *err)
+static int read_text(const char *dir, struct dink_recipe *ret, struct dink_err *err)
 {
 	_cleanup_free_ char *file = xasprintf("%s/recipe", dir);
-	_cleanup_free_ char *files = xasprintf("%s/files", dir);
 	_cleanup_free_ char *text = NULL;
-	_cleanup_(dink_recipe_clear) struct dink_recipe rec = {};
-
 	int r = dink_file_read(file, RECIPE_MAX, &text, NULL, err);
+
+	return r < 0 ? r : dink_recipe_parse(file, text, ret, err);
+}
+
+static int add_files(const char *dir, struct dink_strv *files, struct dink_err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/files", dir);
+
+	return dink_exists(path) ? list_files(path, "", 0, files, err) : 0;
+}
+
+/* What the base says, before what the recipe itself says. */
+static void put_before(struct dink_strv *own, const struct dink_strv *base)
+{
+	struct dink_strv all = {};
+
+	dink_strv_addv(&all, base->v);
+	dink_strv_addv(&all, own->v);
+	dink_strv_clear(own);
+	*own = all;
+}
+
+static int merge_base(struct dink_recipe *rec, struct dink_err *err)
+{
+	_cleanup_(dink_recipe_clear) struct dink_recipe base = {};
+	_cleanup_free_ char *dir = xasprintf("%s/../%s", rec->dir, rec->base);
+	int r = read_text(dir, &base, err);
+
 	if (r < 0)
-		return r;
-	r = dink_recipe_parse(file, text, &rec, err);
+		return dink_err_push(err, "what %s/recipe is made from", rec->dir);
+	if (base.base)
+		return dink_err_set(err, DINK_E_SCENARIO, 0,
+				    "%s/recipe is made from %s, which has a 'from' itself",
+				    rec->dir, rec->base);
+	if (!rec->suite)
+		rec->suite = TAKE_PTR(base.suite);
+	if (!rec->mirror)
+		rec->mirror = TAKE_PTR(base.mirror);
+	put_before(&rec->packages, &base.packages);
+	put_before(&rec->exclude, &base.exclude);
+	put_before(&rec->remove, &base.remove);
+	put_before(&rec->keep, &base.keep);
+	put_before(&rec->env, &base.env);
+	if (!rec->cmd.n && !rec->entrypoint.n) {
+		put_before(&rec->cmd, &base.cmd);
+		put_before(&rec->entrypoint, &base.entrypoint);
+	}
+	free(rec->base);
+	rec->base = TAKE_PTR(dir);
+	return add_files(rec->base, &rec->files, err);
+}
+
+int dink_recipe_read(const char *dir, struct dink_recipe *ret, struct dink_err *err)
+{
+	_cleanup_(dink_recipe_clear) struct dink_recipe rec = {};
+	int r = read_text(dir, &rec, err);
+
 	if (r < 0)
 		return r;
 	rec.dir = xstrdup(dir);
-	if (dink_exists(files)) {
-		r = list_files(files, "", 0, &rec.files, err);
-		if (r < 0)
-			return r;
-		dink_strv_sort(&rec.files);
+	if (rec.base)
+		r = merge_base(&rec, err);
+	if (r == 0 && rec.more) {
+		char *more = xasprintf("%s/../%s", dir, rec.more);
+
+		free(rec.more);
+		rec.more = more;
+		r = add_files(more, &rec.files, err);
 	}
+	if (r == 0)
+		r = add_files(dir, &rec.files, err);
+	if (r < 0)
+		return r;
+	dink_strv_sort(&rec.files);
 	*ret = rec;
 	rec = (struct dink_recipe){};
 	return 0;
@@ -263,11 +409,19 @@ bool dink_recipe_removes(const struct dink_recipe *r, const char *path)
 void dink_recipe_clear(struct dink_recipe *r)
 {
 	free(r->dir);
+	free(r->base);
+	free(r->more);
 	free(r->suite);
 	free(r->mirror);
 	struct dink_strv *lists[] = {&r->packages,   &r->exclude, &r->remove, &r->keep, &r->cmd,
 				     &r->entrypoint, &r->env,	  &r->labels, &r->files};
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		dink_strv_clear(lists[i]);
+	for (size_t i = 0; i < r->n_folders; i++)
+		free(r->folders[i].path);
+	free(r->folders);
+	for (size_t i = 0; i < r->n_capabilities; i++)
+		free(r->capabilities[i].path);
+	free(r->capabilities);
 	*r = (struct dink_recipe){};
 }

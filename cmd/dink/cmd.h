@@ -79,7 +79,8 @@ extern const struct dink_command cmd_up, cmd_down, cmd_status, cmd_exec, cmd_she
 	cmd_disk_cat, cmd_disk_copy_in, cmd_disk_copy_out, cmd_disk_snapshot, cmd_disk_export,
 	cmd_disk_import, cmd_disk_mount, cmd_disk_unmount, cmd_disk_trim, cmd_disk_docker, cmd_env,
 	cmd_privileges_explain, cmd_privileges_needs, cmd_privileges_diff, cmd_privileges_minimize,
-	cmd_privileges_trace, cmd_gc, cmd_version, cmd_help, cmd_complete, cmd_forward;
+	cmd_privileges_trace, cmd_matrix, cmd_explain, cmd_gc, cmd_version, cmd_help, cmd_complete,
+	cmd_forward;
 
 /* NULL-terminated, in the order help shows them; hidden ones (no summary) last */
 extern const struct dink_command *const cmd_table[];
@@ -125,6 +126,9 @@ bool cmd_color(int fd);
  * printed as they are; err then says how many there were. */
 struct dink_scenario;
 int cmd_load_scenario(const char *path, struct dink_scenario **ret, struct dink_err *err);
+/* Up and down again as `dink up` and `dink down --volumes` do it, without words on stdout. */
+int cmd_bring_up(struct dink_args *args, const struct dink_scenario *s, struct dink_err *err);
+int cmd_take_down(struct dink_args *args, const char *name, struct dink_err *err);
 /* The images that scenario's layers name exist: listed there, or in dink's data (validate.c). */
 struct dink_problems;
 int cmd_check_images(const struct dink_scenario *s, struct dink_problems *problems);

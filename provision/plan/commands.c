@@ -4,8 +4,10 @@
 
 #include "provision/base/dirs.h"
 
-#define TINI	   "/usr/bin/tini"
-#define LAYER_INIT "/usr/local/sbin/layer-init"
+#define TINI		  "/usr/bin/tini"
+#define LAYER_INIT	  "/usr/local/sbin/layer-init"
+#define LAYER_SYSTEMD	  "/usr/local/sbin/layer-systemd"
+#define LAYER_SUPERVISORD "/usr/local/sbin/layer-supervisord"
 
 /*
  * /24s from 10.213.0.0/16 upward in the order of the layers; .0 is left to the private engine.
@@ -48,10 +50,29 @@ static void add_runtimes(struct dink_plan_layer *l, const struct dink_strv *kern
 			       DINK_GUESTS_IN_LAYER, kernels->v[i]);
 }
 
+/* rootlesskit makes the namespaces in which dockerd is root, and a network card by slirp4netns. */
+static void rootless_docker(struct dink_plan_layer *l)
+{
+	dink_strv_addl(&l->command, "rootlesskit", "--net=slirp4netns", "--disable-host-loopback",
+		       "--port-driver=builtin", "--copy-up=/etc", "--copy-up=/run",
+		       "--propagation=rslave", NULL);
+	dink_strv_addf(&l->command, "--mtu=%u", l->mtu);
+	dink_strv_addl(&l->command, "dockerd", "--rootless", NULL);
+}
+
 static void docker_command(struct dink_plan_layer *l, const struct dink_strv *kernels)
 {
-	dink_strv_addl(&l->command, "dockerd", "--host", "unix:///run/docker.sock", "--data-root",
-		       "/var/lib/docker", "--exec-root", "/run/docker", "--storage-driver",
+	_cleanup_free_ char *root = dink_plan_data_root(l->spec);
+	bool user = l->spec->rootless;
+
+	if (user)
+		rootless_docker(l);
+	else
+		dink_strv_add(&l->command, "dockerd");
+	dink_strv_addl(&l->command, "--host",
+		       user ? "unix:///run/user/1000/docker.sock" : "unix:///run/docker.sock",
+		       "--data-root", root, "--exec-root",
+		       user ? "/run/user/1000/docker" : "/run/docker", "--storage-driver",
 		       l->storage_driver, "--bip", l->subnet, "--mtu", NULL);
 	dink_strv_addf(&l->command, "%u", l->mtu);
 	add_runtimes(l, kernels);
@@ -60,12 +81,29 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 	 * dockerd that is itself in a container fails in libnetwork's hook.
 	 */
 	dink_strv_addl(&l->command, "--add-runtime", "crun=/usr/bin/crun", NULL);
+	for (size_t i = 0; i < l->spec->n_children; i++)
+		if (l->spec->children[i]->runtime == DINK_RUNTIME_RUNSC) {
+			dink_strv_addl(&l->command, "--add-runtime", "runsc=/usr/bin/runsc", NULL);
+			break;
+		}
 }
 
+/*
+ * As a user with crun: where a new sysfs cannot be had, since the layer's own has masked folders, it
+ * binds that one; runc gives up. The podman command in the layer gets the driver by the environment.
+ */
 static void podman_command(struct dink_plan_layer *l)
 {
-	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, "system",
-		       "service", "--time=0", "unix:///run/podman/podman.sock", NULL);
+	dink_strv_addf(&l->env, "STORAGE_DRIVER=%s", l->storage_driver);
+	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, NULL);
+	if (l->spec->rootless)
+		dink_strv_addl(&l->command, "--runtime", "crun", NULL);
+	for (size_t i = 0; i < l->n_disks; i++)
+		if (l->disks[i].image_store)
+			dink_strv_addf(&l->command, "--storage-opt=overlay.imagestore=%s/storage",
+				       l->disks[i].target);
+	dink_strv_addl(&l->command, "system", "service", "--time=0",
+		       "unix:///run/podman/podman.sock", NULL);
 }
 
 static void make_command(struct dink_plan *p, struct dink_plan_layer *l, const struct dink_facts *f,
@@ -77,8 +115,19 @@ static void make_command(struct dink_plan *p, struct dink_plan_layer *l, const s
 
 	if (l->spec->init == DINK_INIT_TINI || (l->spec->init == DINK_INIT_DEFAULT && daemon))
 		dink_strv_addl(&l->command, TINI, "--", NULL);
-	if (daemon) {
-		dink_strv_add(&l->command, LAYER_INIT);
+	if (l->spec->rootless) {
+		dink_strv_addf(&l->env, "HOME=/home/%s", l->spec->rootless);
+		dink_strv_add(&l->env, "XDG_RUNTIME_DIR=/run/user/1000");
+	}
+	/* without root there is nothing to prepare */
+	if (daemon && !l->spec->rootless) {
+		/* systemd moves itself out of the way of the cgroups that it hands on */
+		if (l->spec->init == DINK_INIT_SYSTEMD)
+			dink_strv_add(&l->command, LAYER_SYSTEMD);
+		else
+			dink_strv_add(&l->command, LAYER_INIT);
+		if (l->spec->init == DINK_INIT_SUPERVISORD)
+			dink_strv_add(&l->command, LAYER_SUPERVISORD);
 		/* Debian's iptables speaks nft unless told; a host without nf_tables needs legacy.
 		 */
 		dink_strv_addf(&l->env, "DINK_IPTABLES=%s",

@@ -60,6 +60,30 @@ static const char *rootless_lack(const struct dink_facts *f, const char **ret_me
 	return "its crun refuses the hybrid cgroup layout";
 }
 
+static int missing_tool(const char *tool, const char *package, const char *why,
+			struct dink_err *err)
+{
+	dink_err_set(err, DINK_E_HOST, 0, "%s is not installed: %s", tool, why);
+	return dink_err_hint(err, "apt-get install %s", package);
+}
+
+/* A private engine has the runtimes that are installed here. */
+static int check_programs(const struct dink_plan *p, const struct dink_facts *f,
+			  struct dink_err *err)
+{
+	for (size_t i = 0; i < p->n_layers; i++) {
+		const struct dink_plan_layer *l = &p->layers[i];
+		const char *name = dink_runtime_name(l->runtime);
+
+		if (l->parent >= 0 || has_tool(f, name) ||
+		    (l->runtime != DINK_RUNTIME_CRUN && l->runtime != DINK_RUNTIME_RUNSC))
+			continue;
+		missing_tool(name, name, "a layer on the host has it as its runtime", err);
+		return dink_err_push(err, "planning layer %s", l->path);
+	}
+	return 0;
+}
+
 static int choose_private(struct dink_plan *p, const struct dink_facts *f, char *why,
 			  struct dink_err *err)
 {
@@ -71,7 +95,7 @@ static int choose_private(struct dink_plan *p, const struct dink_facts *f, char 
 		p->engine_kind = DINK_ENGINE_DOCKER;
 		p->engine_reason = xasprintf(
 			"%s; dink starts a dockerd of its own and stops it again", reason);
-		return 0;
+		return check_programs(p, f, err);
 	}
 	if (f->uid != 0 && has_tool(f, "podman") && (lack = rootless_lack(f, &mend))) {
 		dink_err_set(err, DINK_E_HOST, 0,
@@ -159,13 +183,6 @@ static void resolve_kata(struct dink_plan *p, struct dink_plan_layer *l, const s
 		l->runtime = DINK_RUNTIME_KATA;
 		l->runtime_reason = xstrdup("kata: the official one is installed and usable");
 	}
-}
-
-static int missing_tool(const char *tool, const char *package, const char *why,
-			struct dink_err *err)
-{
-	dink_err_set(err, DINK_E_HOST, 0, "%s is not installed: %s", tool, why);
-	return dink_err_hint(err, "apt-get install %s", package);
 }
 
 /*

@@ -25,8 +25,8 @@ int dink_plan_commands(struct dink_plan *p, const struct dink_facts *f, struct d
 /* dink_plan_grants() - the privilege set of each layer */
 int dink_plan_grants(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err);
 
-/* dink_plan_data_root() - where a daemon keeps its store; NULL for none */
-const char *dink_plan_data_root(enum dink_daemon d);
+/* dink_plan_data_root() - where a layer's daemon keeps its store; NULL for none; caller frees */
+char *dink_plan_data_root(const struct dink_layer *l);
 /* dink_plan_layer_error() - an error about a layer, its place in the scenario shown */
 int dink_plan_layer_error(const struct dink_plan *p, const struct dink_plan_layer *l, int code,
 			  struct dink_err *err, const char *fmt, ...) _printf_(5, 6);

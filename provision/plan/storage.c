@@ -7,16 +7,15 @@
 
 #define SCRATCH_BYTES (10ull << 30)
 
-const char *dink_plan_data_root(enum dink_daemon d)
+char *dink_plan_data_root(const struct dink_layer *l)
 {
-	switch (d) {
-	case DINK_DAEMON_DOCKER:
-		return "/var/lib/docker";
-	case DINK_DAEMON_PODMAN:
-		return "/var/lib/containers";
-	default:
+	const char *name = l->daemon == DINK_DAEMON_PODMAN ? "containers" : "docker";
+
+	if (l->daemon == DINK_DAEMON_NONE)
 		return NULL;
-	}
+	if (l->rootless)
+		return xasprintf("/home/%s/.local/share/%s", l->rootless, name);
+	return xasprintf("/var/lib/%s", name);
 }
 
 static int add_disk(struct dink_plan *p, size_t *cap, const struct dink_disk_spec *spec,
@@ -40,7 +39,8 @@ static int add_disk(struct dink_plan *p, size_t *cap, const struct dink_disk_spe
 static void use_disk(struct dink_plan_layer *l, int disk, const char *target, bool read_only)
 {
 	l->disks = xreallocarray(l->disks, l->n_disks + 1, sizeof(*l->disks));
-	l->disks[l->n_disks++] = (struct dink_plan_mount){disk, xstrdup(target), read_only};
+	l->disks[l->n_disks++] = (struct dink_plan_mount){
+		.disk = disk, .target = xstrdup(target), .read_only = read_only};
 }
 
 static int find_disk(const struct dink_plan *p, const char *name)
@@ -124,17 +124,18 @@ static const char *driver_on(enum dink_daemon d, bool btrfs)
 static void derive_scratch(struct dink_plan *p, size_t *cap, struct dink_plan_layer *l)
 {
 	struct dink_disk_spec *own = xcalloc(1, sizeof(*own));
+	_cleanup_free_ char *root = dink_plan_data_root(l->spec);
 
 	own->name = name_own(p, l, "scratch");
 	own->size_bytes = SCRATCH_BYTES;
 	own->filesystem = DINK_FS_EXT4;
-	use_disk(l, add_disk(p, cap, own, own), dink_plan_data_root(l->spec->daemon), false);
+	use_disk(l, add_disk(p, cap, own, own), root, false);
 }
 
 static int choose_driver(struct dink_plan *p, size_t *cap, struct dink_plan_layer *l,
 			 const struct dink_facts *f, bool in_vm, struct dink_err *err)
 {
-	const char *root = dink_plan_data_root(l->spec->daemon);
+	_cleanup_free_ char *root = dink_plan_data_root(l->spec);
 	const struct dink_plan_mount *m = disk_under(l, root);
 	const struct dink_disk_spec *spec;
 
@@ -198,6 +199,24 @@ static int check_host_mounts(const struct dink_plan *p, const struct dink_plan_l
 	return 0;
 }
 
+/* Podman's overlay driver reads other stores beside its own, its btrfs driver does not. */
+static int check_image_stores(const struct dink_plan *p, const struct dink_plan_layer *l,
+			      struct dink_err *err)
+{
+	for (size_t i = 0; i < l->n_disks; i++) {
+		const struct dink_plan_mount *m = &l->disks[i];
+
+		if (!m->image_store || STREQ(l->storage_driver, "overlay"))
+			continue;
+		dink_plan_layer_error(p, l, DINK_E_SCENARIO, err,
+				      "layer %s keeps images with %s, and podman reads the image "
+				      "store %s with overlay only",
+				      l->path, l->storage_driver, p->disks[m->disk].name);
+		return dink_err_hint(err, "filesystem: ext4 for both disks");
+	}
+	return 0;
+}
+
 int dink_plan_storage(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
 {
 	_cleanup_free_ bool *in_vm = xcalloc(p->n_layers + 1, sizeof(bool));
@@ -222,10 +241,13 @@ int dink_plan_storage(struct dink_plan *p, const struct dink_facts *f, struct di
 			if (want->clone)
 				disk = add_clone(p, &cap, l, disk);
 			use_disk(l, disk, want->target, want->read_only);
+			l->disks[l->n_disks - 1].image_store = want->image_store;
 		}
 		r = check_host_mounts(p, l, f, in_vm[i], err);
 		if (r == 0 && l->spec->daemon != DINK_DAEMON_NONE)
 			r = choose_driver(p, &cap, l, f, in_vm[i], err);
+		if (r == 0)
+			r = check_image_stores(p, l, err);
 		if (r < 0)
 			return r;
 	}

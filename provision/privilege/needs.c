@@ -88,6 +88,7 @@ const struct dink_need_grant dink_need_grants[] = {
 	DEVICE(FUSE_STORE, "/dev/fuse rw", "mounting image layers without privilege"),
 	MOUNT(ROOTLESS_DAEMON, "volume /home",
 	      "its storage driver does not stack on the layer's own overlay"),
+	CAP(USER_CHILD, "CAP_SYS_PTRACE", "joining a container whose processes are a user's"),
 	CAP(TRACE_CHILD, "CAP_SYS_PTRACE", "processes of other users of the layer"),
 };
 const size_t dink_n_need_grants = ARRAY_SIZE(dink_need_grants);
@@ -129,6 +130,7 @@ static const struct {
 	[DINK_NEED_ROOTLESS_DAEMON] = {"rootless-daemon", "runs an engine as a user"},
 	[DINK_NEED_SYSTEMD_INIT] = {"systemd-init", "has systemd as PID 1"},
 	[DINK_NEED_SUPERVISOR_INIT] = {"supervisor-init", "has supervisord as PID 1"},
+	[DINK_NEED_USER_CHILD] = {"user-child", "runs commands in containers of a user"},
 	[DINK_NEED_TRACE_CHILD] = {"trace-child", "traces what other users of it run"},
 };
 

@@ -114,6 +114,8 @@ static uint32_t child_needs(const struct collector *c, struct dink_layer *const 
 			needs |= 1u << DINK_NEED_RUNSC_CHILD;
 		else
 			needs |= 1u << DINK_NEED_RUNC_CHILD;
+		if (children[i]->rootless)
+			needs |= 1u << DINK_NEED_USER_CHILD;
 	}
 	if ((needs & 1u << DINK_NEED_VM_CHILD) && !guest && c->facts->kvm.ok)
 		needs |= 1u << DINK_NEED_KVM;
@@ -137,6 +139,12 @@ static uint32_t layer_needs(const struct collector *c, const struct dink_layer *
 
 	if (l->daemon == DINK_DAEMON_NONE)
 		return needs;
+	if (l->rootless)
+		return needs | dink_need_with_implied(1u << DINK_NEED_ROOTLESS_DAEMON);
+	if (l->init == DINK_INIT_SYSTEMD)
+		needs |= dink_need_with_implied(1u << DINK_NEED_SYSTEMD_INIT);
+	if (l->init == DINK_INIT_SUPERVISORD)
+		needs |= dink_need_with_implied(1u << DINK_NEED_SUPERVISOR_INIT);
 	needs |= child_needs(c, l->children, l->n_children, in_guest(l));
 	needs |= 1u << DINK_NEED_RUNC_CHILD | 1u << DINK_NEED_CGROUP_WRITE;
 	needs |= 1u << (l->daemon == DINK_DAEMON_PODMAN ? DINK_NEED_PODMAN_DAEMON

@@ -179,6 +179,41 @@ static void check_daemon(struct check *c, const struct dink_layer *l)
 					    "layer is up");
 }
 
+/* Who may run as a user, and what may start a daemon as a service. */
+static void check_rootless(struct check *c, const struct dink_layer *l)
+{
+	bool service = l->init == DINK_INIT_SYSTEMD || l->init == DINK_INIT_SUPERVISORD;
+
+	if (refused(l, "daemon") || refused(l, "rootless") || refused(l, "init"))
+		return;
+	if (service && l->daemon == DINK_DAEMON_NONE &&
+	    dink_report_at(c->report, l->init_mark, "layer '%s' has %s but no daemon for it to run",
+			   dink_shown(l->name).s, dink_init_name(l->init)))
+		dink_report_hint(c->report, "add daemon: docker, or take init: tini");
+	if (!l->rootless)
+		return;
+	if (l->daemon == DINK_DAEMON_NONE &&
+	    dink_report_at(c->report, l->rootless_mark, "layer '%s' is rootless but runs no daemon",
+			   dink_shown(l->name).s))
+		dink_report_hint(c->report, "add daemon: podman");
+	if (service &&
+	    dink_report_at(c->report, l->init_mark, "layer '%s' is rootless, and %s needs root",
+			   dink_shown(l->name).s, dink_init_name(l->init)))
+		dink_report_hint(c->report, "init: tini");
+	if (is_vm(l) && dink_report_at(c->report, l->rootless_mark,
+				       "layer '%s' is a virtual machine and cannot be rootless",
+				       dink_shown(l->name).s))
+		dink_report_hint(c->report, "put a rootless layer into it");
+	for (size_t i = 0; i < l->n_children; i++)
+		if (is_vm(l->children[i]) &&
+		    dink_report_at(c->report, l->children[i]->runtime_mark,
+				   "layer '%s' is a virtual machine, which the rootless engine of "
+				   "'%s' cannot start",
+				   dink_shown(l->children[i]->name).s, dink_shown(l->name).s))
+			dink_report_hint(c->report, "runtime: runc, or '%s' without rootless",
+					 dink_shown(l->name).s);
+}
+
 static void add_disk_use(struct check *c, struct disk_use use)
 {
 	if (c->n_uses == c->cap_uses) {
@@ -202,6 +237,22 @@ static void refuse_read_only_clone(struct check *c, const struct dink_layer_disk
 					    "clone: true");
 }
 
+/* What another podman may change is no store to read from; Docker reads no store but its own. */
+static void check_image_store(struct check *c, const struct dink_layer *l,
+			      const struct dink_layer_disk *d)
+{
+	if (!d->read_only &&
+	    dink_report_at(c->report, d->mark, "disk '%s' is an image store and not read-only",
+			   dink_shown(d->disk).s))
+		dink_report_hint(c->report, "read_only: true");
+	if (l->daemon != DINK_DAEMON_PODMAN && !refused(l, "daemon") &&
+	    dink_report_at(c->report, d->mark,
+			   "disk '%s' is an image store, and layer '%s' does not run podman",
+			   dink_shown(d->disk).s, dink_shown(l->name).s))
+		dink_report_hint(c->report, "daemon: podman; Docker gets a store of its own by "
+					    "clone: true");
+}
+
 static void check_disk_names(struct check *c, const struct dink_layer *l, uint64_t copies)
 {
 	for (size_t i = 0; i < l->n_disks; i++) {
@@ -210,6 +261,8 @@ static void check_disk_names(struct check *c, const struct dink_layer *l, uint64
 
 		if (d->clone && d->read_only)
 			refuse_read_only_clone(c, d);
+		if (d->image_store)
+			check_image_store(c, l, d);
 		if (spec && d->clone) {
 			add_clone(c, (struct disk_use){spec, l, d, copies});
 			continue;
@@ -443,6 +496,7 @@ static void check_layers(struct check *c, struct dink_layer *const *layers, size
 		check_vm_fields(c, l);
 		check_kernel_name(c, l);
 		check_daemon(c, l);
+		check_rootless(c, l);
 		check_disk_names(c, l, copies);
 		check_mounts(c, l);
 		check_layers(c, l->children, l->n_children, depth + 1, copies);

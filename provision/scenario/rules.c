@@ -111,6 +111,14 @@ static bool is_registry(const char *text)
 	return true;
 }
 
+static bool is_user(const char *text)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+
+	return n > 0 && n <= 31 && !text[n] && text[0] != '-' &&
+	       !(text[0] >= '0' && text[0] <= '9');
+}
+
 static bool is_hostname(const char *text)
 {
 	if (strlen(text) > HOSTNAME_MAX_LEN)
@@ -202,6 +210,11 @@ const struct dink_rule dink_rule_registry = {
 	.wants = "a reference such as docker.io/library/alpine:3.20",
 	.pattern = "^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$",
 	.ok = is_registry,
+};
+const struct dink_rule dink_rule_user = {
+	.wants = "a user's name: at most 31 of a-z, 0-9, '_' and '-', the first a letter or '_'",
+	.pattern = "^[a-z_][a-z0-9_-]{0,30}$",
+	.ok = is_user,
 };
 const struct dink_rule dink_rule_hostname = {
 	.wants = "a host name: at most 63 letters, digits, '-' and '.', no '-' at an end",

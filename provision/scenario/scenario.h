@@ -47,6 +47,8 @@ enum dink_init {
 	DINK_INIT_DEFAULT, /* tini for a layer with a daemon, none otherwise */
 	DINK_INIT_NONE,
 	DINK_INIT_TINI,
+	DINK_INIT_SYSTEMD,
+	DINK_INIT_SUPERVISORD,
 	DINK_INIT_MAX_,
 };
 
@@ -109,6 +111,7 @@ struct dink_layer_disk {
 	char *target; /* absolute path in the layer */
 	bool read_only;
 	bool clone;	       /* of the disk, for each copy of the layer, is what is mounted */
+	bool image_store;      /* it is another podman's store, and its images are this one's */
 	struct dink_mark mark; /* of the disk's name */
 };
 
@@ -143,7 +146,10 @@ struct dink_layer {
 	struct dink_mark memory_mark;
 	enum dink_daemon daemon;
 	struct dink_mark daemon_mark;
+	char *rootless; /* the image's user that its daemon runs as; NULL = root */
+	struct dink_mark rootless_mark;
 	enum dink_init init;
+	struct dink_mark init_mark;
 	struct dink_strv command; /* empty = the image's own; always so in a layer with a daemon */
 	struct dink_mark command_mark;
 	struct dink_strv env; /* NAME=VALUE */

@@ -10,7 +10,7 @@
 
 static const char *const runtime_names[] = {"runc", "crun", "runsc", "dink-vm", "kata", NULL};
 static const char *const daemon_names[] = {"none", "docker", "podman", NULL};
-static const char *const init_names[] = {"default", "none", "tini", NULL};
+static const char *const init_names[] = {"default", "none", "tini", "systemd", "supervisord", NULL};
 static const char *const filesystem_names[] = {"btrfs", "ext4", NULL};
 static const char *const compression_names[] = {"none", "zstd", "lzo", "zlib", NULL};
 
@@ -239,6 +239,16 @@ static const struct dink_field layer_disk_fields[] = {
 		       "first comes up. A virtual machine that writes the disk comes up before, "
 		       "with the images of the layers inside.",
 	},
+	{
+		.key = "image_store",
+		.kind = DINK_FIELD_BOOL,
+		AT(dink_layer_disk, image_store),
+		.fallback = "false",
+		.example = "image_store: true",
+		.doc = "The disk is one that a layer with 'daemon: podman' had at "
+		       "/var/lib/containers. Its images are there for this layer's podman, too, "
+		       "and are not copied. Needs read_only: true.",
+	},
 	{},
 };
 
@@ -419,13 +429,27 @@ static const struct dink_field layer_fields[] = {
 		.doc = "The engine that the layer runs; a layer with layers needs one.",
 	},
 	{
+		.key = "rootless",
+		.kind = DINK_FIELD_TEXT,
+		AT(dink_layer, rootless),
+		MARK(dink_layer, rootless_mark),
+		.rule = &dink_rule_user,
+		.with = "daemon",
+		.example = "rootless: user",
+		.doc = "The user of the image as whom the whole layer runs: its daemon has no root "
+		       "and makes user namespaces. The recipe podman-host has one called user.",
+	},
+	{
 		.key = "init",
 		.kind = DINK_FIELD_CHOICE,
 		AT(dink_layer, init),
+		MARK(dink_layer, init_mark),
 		.choices = init_names,
 		.fallback = "tini where there is a daemon, else none",
 		.example = "init: tini",
-		.doc = "What PID 1 is, before the daemon or the command.",
+		.doc = "What PID 1 is, before the daemon or the command. systemd and supervisord "
+		       "start a daemon as a service, from the images docker-host-systemd and "
+		       "docker-host-supervisord or ones like them.",
 	},
 	{
 		.key = "command",

@@ -108,7 +108,7 @@ extern const struct dink_table dink_table_scenario, dink_table_kernel, dink_tabl
 /* rules.c */
 extern const struct dink_rule dink_rule_name, dink_rule_image, dink_rule_target, dink_rule_source,
 	dink_rule_kernel_source, dink_rule_sha256, dink_rule_registry, dink_rule_hostname,
-	dink_rule_label;
+	dink_rule_label, dink_rule_user;
 bool dink_env_is_valid(const char *text);
 const char *dink_port_read(void *obj, const char *text);
 const char *dink_mount_read(void *obj, const char *text);

@@ -201,15 +201,30 @@ static int add_seccomp(struct json_object *params, struct json_object *host, str
 	return 0;
 }
 
+static int name_program(const char *program, struct dink_err *err)
+{
+	_cleanup_free_ char *path = dink_which(program);
+	char *none[1] = {};
+
+	if (!path) {
+		dink_err_set(err, DINK_E_HOST, ENOENT, "the runtime %s is not installed", program);
+		return dink_err_hint(err, "apt-get install %s", program);
+	}
+	return dink_private_engine_runtime(program, path, none, err);
+}
+
 /* In the private engine: one runtime for each guest folder, named by it. */
 static int name_runtime(struct dink_step_ctx *ctx, struct json_object *params,
 			struct json_object *host, struct dink_err *err)
 {
 	const char *guest = dink_json_str_or(params, "runtime_guest", NULL);
+	const char *program = dink_json_str_or(params, "runtime_program", NULL);
 	_cleanup_free_ char *key = NULL, *dir = NULL, *name = NULL, *path = NULL, *option = NULL;
 	char *args[2] = {};
 	int r;
 
+	if (program)
+		return name_program(program, err);
 	if (!guest)
 		return 0;
 	key = xasprintf("guest:%s", guest);

@@ -263,10 +263,15 @@ static void unmask_paths(struct spec *s)
 
 	for (size_t i = 0; p && i < p->n_grants; i++)
 		any = any || p->grants[i].kind == DINK_GRANT_UNMASK;
-	for (const char *const *m = dink_masked_paths; any && *m; m++)
+	if (!any)
+		return;
+	/* an empty list, too, is one: without it the engine takes its own */
+	member(s->host, "MaskedPaths", true);
+	member(s->host, "ReadonlyPaths", true);
+	for (const char *const *m = dink_masked_paths; *m; m++)
 		if (!dink_privileges_unmask(p, *m))
 			add_string(s, "MaskedPaths", *m);
-	for (const char *const *m = dink_read_only_paths; any && *m; m++)
+	for (const char *const *m = dink_read_only_paths; *m; m++)
 		if (!dink_privileges_unmask(p, *m))
 			add_string(s, "ReadonlyPaths", *m);
 }
@@ -402,6 +407,11 @@ static struct json_object *make_body(struct spec *s)
 
 	dink_json_set_str(body, "Hostname",
 			  s->l->spec->hostname ? s->l->spec->hostname : s->l->name);
+	if (s->l->spec->rootless)
+		dink_json_set_str(body, "User", s->l->spec->rootless);
+	/* what systemd takes as the word to end, where others are told by SIGTERM */
+	if (s->l->spec->init == DINK_INIT_SYSTEMD)
+		dink_json_set_str(body, "StopSignal", "SIGRTMIN+3");
 	set_command(s, body);
 	dink_json_set_str(labels, "dink.instance", s->plan->scenario->name);
 	dink_json_set_str(labels, "dink.layer", s->l->path);
@@ -416,9 +426,11 @@ static struct json_object *make_body(struct spec *s)
 	return body;
 }
 
-static const char *daemon_socket(enum dink_daemon d)
+static const char *daemon_socket(const struct dink_layer *l)
 {
-	return d == DINK_DAEMON_PODMAN ? "/run/podman/podman.sock" : "/run/docker.sock";
+	if (l->rootless && l->daemon == DINK_DAEMON_DOCKER)
+		return "/run/user/1000/docker.sock";
+	return l->daemon == DINK_DAEMON_PODMAN ? "/run/podman/podman.sock" : "/run/docker.sock";
 }
 
 /* Whether the guest must unmount a kept disk before its VM ends. */
@@ -466,6 +478,10 @@ int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 	/* The private engine has a runtime for each guest folder, named when it is known. */
 	if (l->parent < 0 && l->kernel >= 0 && p->engine == DINK_HOST_ENGINE_PRIVATE)
 		dink_json_set_str(o, "runtime_guest", p->kernels[l->kernel].name);
+	/* What the private engine does not know by itself: it has runc. */
+	if (l->parent < 0 && p->engine == DINK_HOST_ENGINE_PRIVATE &&
+	    (l->runtime == DINK_RUNTIME_CRUN || l->runtime == DINK_RUNTIME_RUNSC))
+		dink_json_set_str(o, "runtime_program", dink_runtime_name(l->runtime));
 	dink_json_set_bool(o, "vm", l->is_vm);
 	dink_json_set_bool(o, "block_root", l->block_root);
 	dink_json_set_bool(o, "good_order", needs_good_order(&s));
@@ -474,7 +490,7 @@ int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 		dink_json_set_int(o, "grace_s", STOP_LEAF_S);
 	if (l->spec->daemon != DINK_DAEMON_NONE) {
 		dink_json_set_str(o, "daemon", dink_daemon_name(l->spec->daemon));
-		dink_json_set_str(o, "socket", daemon_socket(l->spec->daemon));
+		dink_json_set_str(o, "socket", daemon_socket(l->spec));
 	}
 	dink_json_set(o, "binds", s.binds);
 	dink_json_set(o, "spec", make_body(&s));

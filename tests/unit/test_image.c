@@ -53,6 +53,12 @@ static void recipe_is_refused(void **state _unused_)
 		{"suite: bookworm\nenv: NOVALUE\n", "NAME=VALUE", 2, 6},
 		{"suite: bookworm\nmirror: ftp://x\n", "http", 2, 9},
 		{"suite:\n", "missing", 1, 1},
+		{"suite: bookworm\ncapability: /bin/x cap_none\n", "PATH CAPABILITY", 2, 20},
+		{"from: debian\nfrom: debian\n", "second time", 2, 7},
+		{"from: ../debian\n", "no name of a recipe", 1, 7},
+		{"suite: bookworm\nfolder: home 1:1 0700\n", "starts with '/'", 2, 9},
+		{"suite: bookworm\nfolder: /home/me 1:1\n", "UID:GID MODE", 2, 17},
+		{"suite: bookworm\nfolder: /home/me 1:1 0700 x\n", "UID:GID MODE", 2, 17},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

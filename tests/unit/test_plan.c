@@ -95,6 +95,11 @@ static void test_golden(void **state)
 		"no-qemu",	"no-cap-sys-admin", "plain-container", "not-root",
 	};
 	static const char *const scenarios[] = {"docker-in-kata", "docker-in-docker", "vm"};
+	static const char *const others[][2] = {
+		{"unprivileged-in-unprivileged", "debian12-tcg"},
+		{"unprivileged-in-unprivileged", "no-tun"},
+		{"primitives", "debian12-tcg"},
+	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
@@ -104,6 +109,8 @@ static void test_golden(void **state)
 	golden_one("vm", "debian13-kata", true);
 	golden_one("replicated-hosts", "debian12-tcg", false);
 	golden_one("replicated-hosts", "debian12-tcg", true);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		golden_one(others[i][0], others[i][1], false);
 }
 
 /* A clone for each copy, of a disk that nobody writes, or that a VM does. */
