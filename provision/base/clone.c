@@ -4,6 +4,7 @@
 #include "provision/base/mem.h"
 #include "provision/base/proc.h"
 
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -15,6 +16,7 @@ enum { CHUNK = 1 << 20 };
 struct copied {
 	const struct dink_progress *progress;
 	uint64_t done, total;
+	bool flushing;
 };
 
 /* copy_extent() - [from, to) by copy_file_range, or through memory where the two cannot */
@@ -38,6 +40,9 @@ static int copy_extent(int in, int out, off_t from, off_t to, struct copied *c)
 			continue;
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
+		/* only begun, and only a matter of time */
+		if (c->flushing)
+			(void)sync_file_range(out, from, n, SYNC_FILE_RANGE_WRITE);
 		from += n;
 		c->done += (uint64_t)n;
 		dink_progress(c->progress, "copying", c->done, c->total);
@@ -47,10 +52,8 @@ static int copy_extent(int in, int out, off_t from, off_t to, struct copied *c)
 	return 0;
 }
 
-int dink_clone_fd(int in, int out, const char *what, const struct dink_progress *progress,
-		  struct dink_err *err)
+static int clone_all(int in, int out, const char *what, struct copied c, struct dink_err *err)
 {
-	struct copied c = {.progress = progress};
 	struct stat st;
 	off_t from = 0, to = 0;
 	int r = 0;
@@ -70,4 +73,17 @@ int dink_clone_fd(int in, int out, const char *what, const struct dink_progress 
 	if (r == 0)
 		return 0;
 	return dink_err_set(err, r == -EINTR ? DINK_E_INTR : DINK_E_HOST, -r, "copy %s", what);
+}
+
+int dink_clone_fd(int in, int out, const char *what, const struct dink_progress *progress,
+		  struct dink_err *err)
+{
+	return clone_all(in, out, what, (struct copied){.progress = progress}, err);
+}
+
+int dink_clone_fd_flushing(int in, int out, const char *what, const struct dink_progress *progress,
+			   struct dink_err *err)
+{
+	return clone_all(in, out, what, (struct copied){.progress = progress, .flushing = true},
+			 err);
 }
