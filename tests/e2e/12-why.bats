@@ -3,6 +3,7 @@
 # dink image why on archives of several layers: owner, whiteouts, opaque folders, links; and what
 # dink explain says where nothing is known. No root, no engine.
 
+# shellcheck disable=SC2154 # stderr is set by run --separate-stderr
 bats_require_minimum_version 1.5.0
 
 setup() {
