@@ -155,7 +155,7 @@ static const struct dink_explain_entry entries[] = {
 		.name = "runc-interpreter",
 		.program = "runc",
 		.level = DINK_EXPLAIN_WORKLOAD,
-		.patterns = {"exec /*: no such file or directory"},
+		.patterns = {"^exec /*: no such file or directory"},
 		.cause = "the program is there, but not what runs it: the shell that its #! names, "
 			 "or its "
 			 "dynamic loader (a glibc program in a musl image)",
@@ -481,7 +481,8 @@ static const struct dink_explain_entry entries[] = {
 		.name = "crun-sysctl-read-only",
 		.program = "crun",
 		.level = DINK_EXPLAIN_LAYER,
-		.patterns = {"open /proc/sys/*: read-only file system"},
+		.patterns = {"^open /proc/sys/*: read-only file system",
+			     "crun: open /proc/sys/*: read-only file system"},
 		.cause = "crun writes a container's sysctls through the layer's own /proc/sys, "
 			 "which is "
 			 "read-only; podman's default ping_group_range is one",
