@@ -45,6 +45,11 @@ setup() {
 	explained_all crun
 }
 
+@test "runsc" {
+	command -v runsc >/dev/null || skip "needs runsc"
+	explained_all runsc
+}
+
 @test "QEMU, virtiofsd, libguestfs" {
 	explained_all qemu virtiofsd guestfs
 }
