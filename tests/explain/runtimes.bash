@@ -72,6 +72,23 @@ err_runc_rootless_userns() {
 	as_nobody "runc --root $T/rootless-state run -b $T/rootless2 x"
 }
 
+# as many keys as a user may have
+err_runc_key_quota() {
+	bundle keys '.linux.namespaces += [{type: "user"}] | .linux.namespaces |= map(select(.type != "network")) |
+		.linux.uidMappings = [{containerID: 0, hostID: 65534, size: 1}] | .linux.gidMappings = .linux.uidMappings |
+		.mounts |= map(select(.type != "sysfs" and .type != "cgroup" and .type != "devpts")) | .process.capabilities = {}'
+	chmod -R a+rX "$T/keys"
+	install -d -o nobody "$T/keys-of-nobody"
+	as_nobody "cd $T/keys-of-nobody; XDG_RUNTIME_DIR=. python3 -c '
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+i = 0
+while libc.syscall(248, b\"user\", b\"k%d\" % i, b\"x\", 1, -3) >= 0:
+    i += 1
+os.execvp(\"runc\", [\"runc\", \"--root\", \"state\", \"run\", \"-b\", \"$T/keys\", \"x\"])' </dev/null >said 2>&1"
+	cat "$T/keys-of-nobody/said"
+}
+
 # --- crun ------------------------------------------------------------------------------------
 
 err_crun_keyring() { nested crun 'rw_cgroups | deny("keyctl")'; }
