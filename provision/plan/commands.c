@@ -101,8 +101,9 @@ static void podman_command(struct dink_plan_layer *l)
 			       "unix:///run/podman/podman.sock", NULL);
 		return;
 	}
-	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, "system",
-		       "service", "--time=0", "unix:///run/podman/podman.sock", NULL);
+	/* Podman's own default, crun, wants CAP_SYS_RESOURCE to load the device filter of cgroup v2 */
+	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, "--runtime",
+		       "runc", "system", "service", "--time=0", "unix:///run/podman.sock", NULL);
 }
 
 static void make_command(struct dink_plan *p, struct dink_plan_layer *l, const struct dink_facts *f,

@@ -428,9 +428,9 @@ static struct json_object *make_body(struct spec *s)
 
 static const char *daemon_socket(const struct dink_layer *l)
 {
-	if (l->rootless && l->daemon == DINK_DAEMON_DOCKER)
-		return "/run/user/1000/docker.sock";
-	return l->daemon == DINK_DAEMON_PODMAN ? "/run/podman/podman.sock" : "/run/docker.sock";
+	if (l->daemon == DINK_DAEMON_PODMAN)
+		return l->rootless ? "/run/podman/podman.sock" : "/run/podman.sock";
+	return l->rootless ? "/run/user/1000/docker.sock" : "/run/docker.sock";
 }
 
 /* Whether the guest must unmount a kept disk before its VM ends. */
