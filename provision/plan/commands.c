@@ -81,6 +81,9 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 	 * dockerd that is itself in a container fails in libnetwork's hook.
 	 */
 	dink_strv_addl(&l->command, "--add-runtime", "crun=/usr/bin/crun", NULL);
+	/* of the two only crun can do without a new sysfs, see podman_command() */
+	if (user)
+		dink_strv_addl(&l->command, "--default-runtime", "crun", NULL);
 	for (size_t i = 0; i < l->spec->n_children; i++)
 		if (l->spec->children[i]->runtime == DINK_RUNTIME_RUNSC) {
 			dink_strv_addl(&l->command, "--add-runtime", "runsc=/usr/bin/runsc", NULL);

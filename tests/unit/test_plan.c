@@ -100,6 +100,7 @@ static void test_golden(void **state)
 		{"unprivileged-in-unprivileged", "no-tun"},
 		{"primitives", "debian12-tcg"},
 		{"unprivileged-in-kata", "debian12-tcg"},
+		{"rootless-in-container", "debian12-tcg"},
 		{"podman-in-kata", "debian12-tcg"},
 		{"docker-in-kata-systemd", "debian12-tcg"},
 		{"docker-in-kata-supervisord", "debian12-tcg"},
