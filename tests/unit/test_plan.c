@@ -102,6 +102,8 @@ static void test_golden(void **state)
 		{"unprivileged-in-kata", "debian12-tcg"},
 		{"rootless-in-container", "debian12-tcg"},
 		{"podman-in-kata", "debian12-tcg"},
+		{"gvisor-in-kata", "debian12-tcg"},
+		{"docker-in-gvisor", "debian12-tcg"},
 		{"docker-in-kata-systemd", "debian12-tcg"},
 		{"docker-in-kata-supervisord", "debian12-tcg"},
 	};
