@@ -20,6 +20,7 @@ const struct dink_command *const cmd_table[] = {
 	&cmd_privileges_needs,
 	&cmd_privileges_diff,
 	&cmd_privileges_minimize,
+	&cmd_privileges_trace,
 	&cmd_kernel_build,
 	&cmd_kernel_check,
 	&cmd_kernel_list,

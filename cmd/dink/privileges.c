@@ -15,6 +15,7 @@ struct options {
 	const char *facts;
 	const char *against;
 	bool seccomp, oci, apparmor;
+	struct dink_strv without;
 };
 
 /* One layer explained. */
@@ -73,12 +74,27 @@ static unsigned int count_grants(const struct dink_privileges *p, const struct e
 	return n;
 }
 
+/* "KIND WHAT" */
+static int leave_out(struct dink_privileges *p, const char *path, const char *word,
+		     struct dink_err *err)
+{
+	const char *what = strchr(word, ' ');
+	_cleanup_free_ char *kind = xstrndup(word, strcspn(word, " "));
+
+	if (what && dink_privileges_leave_out(p, dink_grant_kind_from_name(kind), what + 1))
+		return 0;
+	dink_err_set(err, DINK_E_USAGE, 0, "--without %s: %s has no such grant", word, path);
+	return dink_err_hint(err, "KIND WHAT, such as \"capability CAP_NET_ADMIN\"");
+}
+
 static int explain(const struct context *c, const struct dink_layer *l, const char *path,
 		   struct explained *e, struct dink_err *err)
 {
 	const struct priv_source *src = c->src;
 	int r = dink_privileges_of(src->s, l, path, src->f, src->f->kata.ok, &e->ours, err);
 
+	for (size_t i = 0; r == 0 && i < c->opts->without.n; i++)
+		r = leave_out(e->ours, path, c->opts->without.v[i], err);
 	if (r < 0)
 		return r;
 	if (src->base) {
@@ -286,7 +302,7 @@ static int run_walk(struct context *c, const char *layer, struct dink_err *err)
 
 	if (layer) {
 		r = priv_find(c->src, layer, &l, &only, err);
-		return r < 0 ? r : show(c, l, only, err);
+		return r < 0 || !l ? r : show(c, l, only, err);
 	}
 	for (size_t i = 0; r == 0 && i < s->n_layers; i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", s->name, s->layers[i]->name);
@@ -349,6 +365,8 @@ static const struct dink_opt explain_opts[] = {
 	 "print the part of config.json that one layer's set becomes", DINK_COMPLETE_NONE},
 	{0, "apparmor", DINK_OPT_FLAG, offsetof(struct options, apparmor), NULL,
 	 "print an AppArmor profile for one layer", DINK_COMPLETE_NONE},
+	{0, "without", DINK_OPT_STRV, offsetof(struct options, without), "GRANT",
+	 "what it is without a grant, \"KIND WHAT\"", DINK_COMPLETE_NONE},
 	{0, "against", DINK_OPT_STRING, offsetof(struct options, against), "SET",
 	 "compare with original, privileged or docker-default", DINK_COMPLETE_NONE},
 	{},

@@ -297,7 +297,7 @@ static int run_up(struct dink_args *args, struct dink_err *err)
 		r = make_plan(args, s, &p, err);
 	if (r == 0)
 		r = leave_out(p, &o->without, err);
-	if (r < 0)
+	if (r < 0 || !p)
 		return r;
 	for (size_t i = 0; i < p->warnings.n; i++)
 		fprintf(stderr, "warning: %s\n", p->warnings.v[i]);

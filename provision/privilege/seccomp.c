@@ -88,6 +88,30 @@ bool dink_privileges_wants_seccomp(const struct dink_privileges *p)
 	return p->denied.n > 0;
 }
 
+/* CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET together */
+enum { CLONE_NAMESPACES = 0x7e020000 };
+
+/* Without that call no process starts at all: left out, it is the one without namespaces, as engines
+ * have it by default. */
+static void add_plain_clone(struct json_object *rules)
+{
+	struct json_object *rule = dink_json_new(), *names = json_object_new_array();
+	struct json_object *args = json_object_new_array(), *arg = dink_json_new();
+
+	json_object_array_add(names, json_object_new_string("clone"));
+	dink_json_set(rule, "names", names);
+	dink_json_set_str(rule, "action", "SCMP_ACT_ALLOW");
+	dink_json_set_int(arg, "index", 0);
+	dink_json_set_int(arg, "value", CLONE_NAMESPACES);
+	dink_json_set_int(arg, "valueTwo", 0);
+	dink_json_set_str(arg, "op", "SCMP_CMP_MASKED_EQ");
+	json_object_array_add(args, arg);
+	dink_json_set(rule, "args", args);
+	dink_json_set(rule, "includes", dink_json_new());
+	dink_json_set(rule, "excludes", dink_json_new());
+	json_object_array_add(rules, rule);
+}
+
 int dink_privileges_seccomp(const struct dink_privileges *p, const char *base_text, size_t len,
 			    char **ret, struct dink_err *err)
 {
@@ -98,6 +122,8 @@ int dink_privileges_seccomp(const struct dink_privileges *p, const char *base_te
 	if (r < 0)
 		return r;
 	drop_contradictions(rules, p);
+	if (dink_strv_has(&p->denied, "clone"))
+		add_plain_clone(rules);
 	names = json_object_new_array();
 	for (size_t i = 0; i < p->n_grants; i++)
 		if (p->grants[i].kind == DINK_GRANT_SYSCALL)

@@ -15,6 +15,27 @@ setup() {
 	export NO_COLOR=1
 }
 
+# tests/proofs: NEED TAB KIND TAB WHAT TAB FILE TAB NAME OF THE TEST, or "-" and why there is none
+@test "every grant of the needs table has a proof, and every proof is a test that is there" {
+	"$dink" privileges needs --json |
+		jq -r '.[] | .need as $n | if .grants == [] then [$n, "none", "-"] else (.grants[] | [$n, .kind, .what]) end | @tsv' |
+		sort >"$t/rows"
+	grep -v '^#' tests/proofs | cut -f 1-3 | sort >"$t/proved"
+	diff -u "$t/rows" "$t/proved"
+	[ "$(wc -l <"$t/rows")" -ge 44 ]
+	local bad=0
+	while IFS=$'\t' read -r need kind what file name; do
+		[ "$file" != - ] || continue
+		grep -qxF "@test \"$name\" {" "$file" || { echo "$need $kind $what: no test '$name' in $file"; bad=1; }
+	done < <(grep -v '^#' tests/proofs)
+	[ $bad -eq 0 ]
+	# what is without a proof says why, and is little
+	[ "$(awk -F'\t' '$4 == "-"' tests/proofs | wc -l)" -le 9 ]
+	[ -z "$(awk -F'\t' '$4 == "-" && length($5) < 10' tests/proofs)" ]
+	# docs/privileges.md states the numbers
+	grep -qF "$(wc -l <"$t/rows") rows, $(awk -F'\t' '!/^#/ && $4 != "-"' tests/proofs | wc -l) of them proved" docs/privileges.md
+}
+
 @test "what a layer's needs: names is granted, and an unknown need is refused with the nearest" {
 	printf 'dink: 1\nname: u\nlayers:\n  box: {image: debian, needs: [rootless-daemon]}\n' >"$t/u.yaml"
 	"$dink" privileges explain "${facts[@]}" --json "$t/u.yaml" >"$t/o"
@@ -73,7 +94,7 @@ setup() {
 	"$dink" privileges explain "${facts[@]}" --apparmor "$kata/proxy" >"$t/profile"
 	grep -qF 'capability sys_admin,' "$t/profile"
 	grep -qF 'deny mount options=(remount, rw) -> /proc/sys{,/**},' "$t/profile"
-	! grep -qE 'capability sys_(resource|module)' "$t/profile"
+	run ! grep -qE 'capability sys_(resource|module)' "$t/profile"
 	# and it does say no to what is no profile
 	sed -i 's/capability sys_admin,/capability sys_adminn,/' "$t/profile"
 	run ! apparmor_parser -QK "$t/profile"
