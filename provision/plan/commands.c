@@ -86,7 +86,8 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 		dink_strv_addl(&l->command, "--default-runtime", "crun", NULL);
 	for (size_t i = 0; i < l->spec->n_children; i++)
 		if (l->spec->children[i]->runtime == DINK_RUNTIME_RUNSC) {
-			dink_strv_addl(&l->command, "--add-runtime", "runsc=/usr/local/sbin/layer-runsc", NULL);
+			dink_strv_addl(&l->command, "--add-runtime",
+				       "runsc=/usr/local/sbin/layer-runsc", NULL);
 			break;
 		}
 }

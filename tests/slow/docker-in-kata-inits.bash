@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2154 # kata, name: the test's own; output: bats'
 # What holds whatever PID 1 is: the daemon answers, runs the inner container, ends with the layer.
 
 inner_works() {
@@ -10,7 +11,7 @@ inner_works() {
 	[[ $output == *eth0* ]]
 }
 
-# down_in_order - the guest unmounts its disk before the VM ends, and the volume is there again
+# disk_is_clean - the guest unmounts its disk before the VM ends, and the volume is there again
 disk_is_clean() {
 	"$DINK" down -q --wait "$name"
 	[ -z "$(scenario_residue)" ]

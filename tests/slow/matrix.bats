@@ -5,6 +5,7 @@
 bats_require_minimum_version 1.5.0
 load scenario
 
+# shellcheck disable=SC2034 # scenario.bash uses it
 name=box
 
 setup_file() {
