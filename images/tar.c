@@ -53,6 +53,52 @@ int dink_tar_open(const char *path, struct dink_tar **ret, struct dink_err *err)
 	return 0;
 }
 
+/* For a tar in a tar: its bytes are the outer one's data. */
+struct member_source {
+	struct archive *outer;
+	char block[CHUNK];
+};
+
+static la_ssize_t read_member_block(struct archive *a, void *ctx, const void **ret)
+{
+	struct member_source *m = ctx;
+	la_ssize_t n = archive_read_data(m->outer, m->block, sizeof(m->block));
+
+	if (n < 0)
+		archive_set_error(a, EIO, "%s", archive_error_string(m->outer));
+	*ret = m->block;
+	return n < 0 ? -1 : n;
+}
+
+static int free_member_source(struct archive *a, void *ctx)
+{
+	(void)a;
+	free(ctx);
+	return ARCHIVE_OK;
+}
+
+int dink_tar_open_member(struct dink_tar *t, struct dink_tar **ret, struct dink_err *err)
+{
+	_cleanup_(dink_tar_freep) struct dink_tar *in = xcalloc(1, sizeof(*in));
+	struct member_source *m;
+
+	in->what = xasprintf("%s: %s", t->what, t->name);
+	in->archive = archive_read_new();
+	if (!in->archive || archive_read_support_format_tar(in->archive) < ARCHIVE_WARN)
+		return dink_err_set(err, DINK_E_HOST, ENOMEM, "libarchive");
+	/* a layer without a member is an empty file to some */
+	(void)archive_read_support_format_empty(in->archive);
+	(void)archive_read_support_filter_gzip(in->archive);
+	m = xcalloc(1, sizeof(*m));
+	m->outer = t->archive;
+	/* the close callback frees m, also where the opening fails */
+	if (archive_read_open(in->archive, m, NULL, read_member_block, free_member_source) !=
+	    ARCHIVE_OK)
+		return dink_archive_failed(in->archive, in->what, err);
+	*ret = TAKE_PTR(in);
+	return 0;
+}
+
 void dink_tar_free(struct dink_tar *t)
 {
 	if (!t)

@@ -25,6 +25,9 @@ struct dink_tar {
 	char *hardlink; /* likewise; NULL = no hard link */
 };
 int dink_tar_open(const char *path, struct dink_tar **ret, struct dink_err *err) _must_check_;
+/* dink_tar_open_member() - the present member is itself a tar; nothing else of t until it is freed */
+int dink_tar_open_member(struct dink_tar *t, struct dink_tar **ret,
+			 struct dink_err *err) _must_check_;
 /* dink_tar_next() - 1 and the fields filled, 0 at the end, negative errno */
 int dink_tar_next(struct dink_tar *t, struct dink_err *err) _must_check_;
 /* dink_tar_find() - on to the regular file of that name; 0 if there is none */

@@ -85,7 +85,7 @@ int dink_disk_clone(const char *from, const char *to, const struct dink_disk_clo
 	r = dink_whole_begin(&w, to, how->force, err);
 	if (r < 0)
 		return r;
-	r = dink_clone_fd(in, w.fd, from, how->progress, err);
+	r = dink_clone_fd_flushing(in, w.fd, from, how->progress, err);
 	if (r == 0)
 		r = renew(w.partial, from, p.type, err);
 	r = dink_whole_end(&w, r, err);

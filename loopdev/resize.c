@@ -39,7 +39,7 @@ static int run_resize2fs(const char *path, const char *name, uint64_t bytes, str
 static int resize_copy(const struct dink_whole *w, uint64_t old_bytes, uint64_t bytes,
 		       const struct dink_progress *progress, struct dink_err *err)
 {
-	int r = dink_clone_fd(w->old, w->fd, w->path, progress, err);
+	int r = dink_clone_fd_flushing(w->old, w->fd, w->path, progress, err);
 
 	if (r == 0 && bytes > old_bytes)
 		r = set_length(w->partial, bytes, err);

@@ -55,7 +55,7 @@ static int copy_image(const char *from, const char *to, bool force,
 		r = dink_whole_begin(&w, to, force, err);
 	if (r < 0)
 		return r;
-	return dink_whole_end(&w, dink_clone_fd(in, w.fd, from, progress, err), err);
+	return dink_whole_end(&w, dink_clone_fd_flushing(in, w.fd, from, progress, err), err);
 }
 
 int dink_disk_snapshot(const char *path, const char *name, const struct dink_progress *progress,

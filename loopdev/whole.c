@@ -3,10 +3,14 @@
 
 #include "loopdev/loopdev.h"
 #include "provision/base/file.h"
+#include "provision/base/units.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+
+/* loopdev/loop.c waits as long */
+enum { LEASE_TIMEOUT_MS = 1000 };
 
 /* "a btrfs filesystem 'store'", "a dos partition table" */
 static char *describe_probe(const struct dink_disk_probe *p)
@@ -108,20 +112,47 @@ static bool has_other_loop(const char *path, bool exclusive)
 	return false;
 }
 
-int dink_disk_lease(const char *path, bool exclusive, int *ret_fd, struct dink_err *err)
+/* With no loop device to be seen: a VM, another dink, or a device that the kernel is letting go of. */
+static bool lock_within(int fd, int how, uint32_t ms)
+{
+	const uint64_t deadline = dink_now_ms() + ms;
+
+	while (flock(fd, how | LOCK_NB) < 0) {
+		if (dink_now_ms() >= deadline)
+			return false;
+		usleep(5000);
+	}
+	return true;
+}
+
+static int take_lease(const char *path, bool exclusive, uint32_t ms, int *ret_fd,
+		      struct dink_err *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "open %s", path);
 	if (has_other_loop(path, exclusive) ||
-	    flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0) {
+	    !lock_within(fd, exclusive ? LOCK_EX : LOCK_SH, ms)) {
 		dink_err_set(err, DINK_E_BUSY, 0, "%s is in use: a VM or a loop device has it%s",
 			     path, exclusive ? "" : " for writing");
 		return dink_err_hint(err, "end what uses it first (dink status, losetup --list)");
 	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+int dink_disk_lease(const char *path, bool exclusive, int *ret_fd, struct dink_err *err)
+{
+	return take_lease(path, exclusive, LEASE_TIMEOUT_MS, ret_fd, err);
+}
+
+bool dink_disk_has_writer(const char *path)
+{
+	_cleanup_(dink_err_clear) struct dink_err why = {};
+	_cleanup_close_ int lease = -1;
+
+	return take_lease(path, false, 0, &lease, &why) < 0 && why.code == DINK_E_BUSY;
 }
 
 /* What takes the place of a file is as accessible as it was; only root can give files away. */

@@ -126,14 +126,6 @@ static int run_disk_show(struct dink_args *args, struct dink_err *err)
 
 /* --- list --- */
 
-static bool has_writer(const char *path)
-{
-	_cleanup_(dink_err_clear) struct dink_err why = {};
-	_cleanup_close_ int lease = -1;
-
-	return dink_disk_lease(path, false, &lease, &why) < 0 && why.code == DINK_E_BUSY;
-}
-
 static int add_disk(struct json_object *all, const char *instance, const char *dir,
 		    const char *name, struct dink_err *err)
 {
@@ -147,7 +139,7 @@ static int add_disk(struct json_object *all, const char *instance, const char *d
 	struct json_object *o = disk_to_json(path, &p);
 	dink_json_set_str(o, "instance", instance);
 	dink_json_set_str(o, "disk", disk);
-	dink_json_set_bool(o, "in_use", has_writer(path));
+	dink_json_set_bool(o, "in_use", dink_disk_has_writer(path));
 	json_object_array_add(all, o);
 	return 0;
 }

@@ -2,7 +2,7 @@
 /*
  * dink kernel build|check|list|bundle: guest kernels without a scenario.
  */
-#include "cmd/dink/cmd.h"
+#include "cmd/dink/layer_kernel.h"
 
 #include "kernel-configs/kernel.h"
 #include "provision/base/dirs.h"
@@ -16,6 +16,7 @@ struct kernel_opts {
 	const char *source, *sha256;
 	struct dink_strv features; /* as given: may hold commas */
 	const char *output;
+	const char *in; /* a layer, whose running kernel is checked */
 };
 
 #define OPT_FEATURES                                                                               \
@@ -147,23 +148,50 @@ static void add_standard(struct dink_strv *features)
 	}
 }
 
+/* What dink-vm wants of a guest is no matter of a kernel that is none. */
+static void drop_guest_lacks(struct dink_kernel_lacks *lacks)
+{
+	struct dink_kernel_lacks kept = {};
+
+	kept.v = xcalloc(lacks->n + 1, sizeof(*kept.v));
+	for (size_t i = 0; i < lacks->n; i++) {
+		if (STREQ(lacks->v[i].feature, "guest"))
+			continue;
+		kept.v[kept.n++] = lacks->v[i];
+		lacks->v[i] = (struct dink_kernel_lack){};
+	}
+	dink_kernel_lacks_clear(lacks);
+	*lacks = kept;
+}
+
 static int run_check(struct dink_args *args, struct dink_err *err)
 {
 	const struct kernel_opts *o = args->opts;
 	_cleanup_strv_ struct dink_strv features = {};
 	_cleanup_kconfig_ struct dink_kconfig kc = {};
 	_cleanup_(dink_kernel_lacks_clear) struct dink_kernel_lacks lacks = {};
+	struct cmd_layer_kernel in = {.kc = &kc, .features = &features};
 	int r;
 
+	if ((o->in != NULL) == (args->n > 0)) {
+		dink_err_set(err, DINK_E_USAGE, 0, "give a configuration, or --in LAYER");
+		return dink_err_hint(err, "dink kernel check --help");
+	}
 	split_features(&o->features, &features);
-	if (features.n == 0)
-		add_standard(&features);
-	r = dink_kconfig_load(args->v[0], false, &kc, err);
+	if (o->in) {
+		r = cmd_layer_kernel(o->in, &in, err);
+	} else {
+		if (features.n == 0)
+			add_standard(&features);
+		r = dink_kconfig_load(args->v[0], false, &kc, err);
+	}
 	if (r >= 0)
 		r = dink_kernel_check(&kc, &features, &lacks, err);
 	if (r < 0)
 		return r;
-	print_check(args, args->v[0], &features, &lacks);
+	if (o->in && !in.is_guest)
+		drop_guest_lacks(&lacks);
+	print_check(args, o->in ? o->in : args->v[0], &features, &lacks);
 	return lacks.n == 0 ? 0 : DINK_E_HOST;
 }
 
@@ -287,7 +315,18 @@ static int run_bundle(struct dink_args *args, struct dink_err *err)
 }
 
 static const struct dink_opt build_opts[] = {OPT_FEATURES, OPT_SOURCE, OPT_SHA256, {}};
-static const struct dink_opt check_opts[] = {OPT_FEATURES, {}};
+static const struct dink_opt check_opts[] = {
+	{
+		.long_name = "in",
+		.kind = DINK_OPT_STRING,
+		.offset = offsetof(struct kernel_opts, in),
+		.metavar = "LAYER",
+		.help = "the running kernel below that layer, for what the layer does",
+		.complete = DINK_COMPLETE_LAYER,
+	},
+	OPT_FEATURES,
+	{},
+};
 static const struct dink_opt bundle_opts[] = {
 	{
 		.short_name = 'o',
@@ -320,13 +359,13 @@ const struct dink_command cmd_kernel_build = {
 
 const struct dink_command cmd_kernel_check = {
 	.name = "kernel check",
-	.operands = "CONFIG",
-	.summary = "tell what a kernel configuration lacks",
+	.operands = "[CONFIG]",
+	.summary = "tell what a kernel configuration, or a layer's running kernel, lacks",
 	.examples = "  dink kernel check /proc/config.gz --features containers,btrfs\n"
-		    "  dink kernel check .config --json\n",
+		    "  dink kernel check .config --json\n"
+		    "  dink kernel check --in docker-in-kata/proxy/kata\n",
 	.opts = check_opts,
 	.opts_size = sizeof(struct kernel_opts),
-	.min_args = 1,
 	.max_args = 1,
 	.has_json = true,
 	.complete = DINK_COMPLETE_FILE,

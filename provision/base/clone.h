@@ -12,3 +12,9 @@
  */
 int dink_clone_fd(int in, int out, const char *what, const struct dink_progress *progress,
 		  struct dink_err *err) _must_check_;
+/*
+ * dink_clone_fd_flushing() - for a file that is synced afterwards: what is copied goes out at once, and
+ * zeros become holes
+ */
+int dink_clone_fd_flushing(int in, int out, const char *what, const struct dink_progress *progress,
+			   struct dink_err *err) _must_check_;

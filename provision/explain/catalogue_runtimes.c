@@ -18,6 +18,32 @@ static const struct dink_explain_entry entries[] = {
 		.source = "keyctl(2); docs/privileges.md, runc-child; runc#726",
 	},
 	{
+		.name = "runc-key-quota",
+		.program = "runc",
+		.level = DINK_EXPLAIN_HOST,
+		.patterns = {"unable to create session key: disk quota exceeded"},
+		.cause = "the user has as many keys as kernel.keys.maxkeys allows (200): each "
+			 "container "
+			 "makes a session keyring, and those of a nest of containers add up",
+		.fix = "sysctl kernel.keys.maxkeys=2000 on the host; runc's --no-new-keyring",
+		.source = "keyrings(7); runc#726, crun#1148, podman#13363",
+	},
+	{
+		.name = "runc-cgroup2-invalid",
+		.program = "runc",
+		.level = DINK_EXPLAIN_LAYER,
+		.patterns = {"cannot enter cgroupv2*with domain controllers -- it is in"},
+		.cause = "the group above is threaded, or has processes and controllers at once: "
+			 "cgroup v2 "
+			 "allows processes in leaves only",
+		.fix = "move the processes of the layer's own group into a leaf before a daemon "
+		       "starts, as "
+		       "dink's layer-init does",
+		.scenario = "daemon: docker",
+		.source = "cgroups(7), no internal processes; opencontainers/runc#2356, "
+			  "containerd#6659",
+	},
+	{
 		.name = "runc-pivot-root",
 		.program = "runc",
 		.level = DINK_EXPLAIN_LAYER,
@@ -155,7 +181,7 @@ static const struct dink_explain_entry entries[] = {
 		.name = "runc-interpreter",
 		.program = "runc",
 		.level = DINK_EXPLAIN_WORKLOAD,
-		.patterns = {"exec /*: no such file or directory"},
+		.patterns = {"^exec /*: no such file or directory"},
 		.cause = "the program is there, but not what runs it: the shell that its #! names, "
 			 "or its "
 			 "dynamic loader (a glibc program in a musl image)",
@@ -481,7 +507,8 @@ static const struct dink_explain_entry entries[] = {
 		.name = "crun-sysctl-read-only",
 		.program = "crun",
 		.level = DINK_EXPLAIN_LAYER,
-		.patterns = {"open /proc/sys/*: read-only file system"},
+		.patterns = {"^open /proc/sys/*: read-only file system",
+			     "crun: open /proc/sys/*: read-only file system"},
 		.cause = "crun writes a container's sysctls through the layer's own /proc/sys, "
 			 "which is "
 			 "read-only; podman's default ping_group_range is one",

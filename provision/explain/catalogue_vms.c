@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The catalogue: QEMU and virtiofsd. */
+/* The catalogue: QEMU, virtiofsd and runsc. */
 #include "provision/explain/explain.h"
 
 static const struct dink_explain_entry entries[] = {
@@ -293,6 +293,106 @@ static const struct dink_explain_entry entries[] = {
 			 "is longer than 107 bytes",
 		.fix = "a folder that is there and short, such as one below /run",
 		.source = "unix(7); virtiofsd(1), --socket-path",
+	},
+	{
+		.name = "runsc-not-found",
+		.program = "runsc",
+		.level = DINK_EXPLAIN_WORKLOAD,
+		.patterns = {"error finding executable*no such file or directory"},
+		.cause = "the image has no such program on its PATH",
+		.fix = "another command, or an image that has it",
+		.scenario = "command: [...]",
+		.source = "execve(2) ENOENT",
+	},
+	{
+		.name = "runsc-not-executable",
+		.program = "runsc",
+		.level = DINK_EXPLAIN_WORKLOAD,
+		.patterns = {"creating process: failed to load *: permission denied"},
+		.cause = "the file is there and not executable for this user",
+		.fix = "chmod +x in the image",
+		.scenario = "command: [...]",
+		.source = "execve(2) EACCES",
+	},
+	{
+		.name = "runsc-exec-format",
+		.program = "runsc",
+		.level = DINK_EXPLAIN_WORKLOAD,
+		.patterns = {"creating process: failed to load *: exec format error"},
+		.cause = "a program of another architecture, or a script without #!",
+		.fix = "an image of this machine's architecture",
+		.scenario = "image:",
+		.source = "execve(2) ENOEXEC",
+	},
+	{
+		.name = "runsc-gofer",
+		.program = "runsc",
+		.level = DINK_EXPLAIN_LAYER,
+		.patterns =
+			{"cannot create gofer process: gofer: fork/exec*operation not permitted"},
+		.cause = "runsc starts its file server in namespaces of its own, which takes "
+			 "CAP_SYS_ADMIN "
+			 "in the layer",
+		.fix = "declare the container as a layer with runtime: runsc, so that its parent "
+		       "gets what "
+		       "it takes",
+		.scenario = "runtime: runsc",
+		.source = "namespaces(7); runsc(1)",
+	},
+	{
+		.name = "runsc-sandbox-ended",
+		.program = "runsc",
+		.level = DINK_EXPLAIN_LAYER,
+		.patterns = {"cannot create sandbox: cannot read client sync file"},
+		.cause = "the sandbox ended while it was made: the root or a mount's source is "
+			 "missing, or "
+			 "the layer lacks a capability that its set-up takes",
+		.fix = "runsc --debug --debug-log=/tmp/runsc/ says which; look whether the sources "
+		       "of the "
+		       "mounts are in the layer",
+		.scenario = "mounts:",
+		.source = "gVisor user guide, debugging",
+	},
+	{
+		.name = "runsc-platform",
+		.program = "runsc",
+		.level = DINK_EXPLAIN_ENGINE,
+		.patterns = {"unknown platform:"},
+		.cause = "this runsc has no such platform: systrap came in 2023, ptrace went later",
+		.fix = "ptrace for Debian 12's runsc; KVM only where it was proved to work (dink "
+		       "doctor)",
+		.scenario = "runtime: runsc",
+		.source = "gVisor user guide, platforms",
+	},
+	{
+		.name = "runsc-no-config",
+		.program = "runsc",
+		.level = DINK_EXPLAIN_ENGINE,
+		.patterns = {"reading spec: error opening spec file"},
+		.cause = "the bundle has no config.json: the engine's state folder was emptied "
+			 "under it",
+		.fix = "remove the container and make it anew",
+		.source = "OCI runtime spec, bundle",
+	},
+	{
+		.name = "runsc-gone",
+		.program = "runsc",
+		.level = DINK_EXPLAIN_ENGINE,
+		.patterns = {"loading container: file does not exist"},
+		.cause = "runsc knows no such container: it has another --root, or it is gone",
+		.fix = "look with the engine's own --root",
+		.source = "runsc(1), --root",
+	},
+	{
+		.name = "runsc-denied",
+		.program = "runsc",
+		.level = DINK_EXPLAIN_LAYER,
+		.patterns = {"creating container root directory*permission denied",
+			     "creating container root directory*read-only file system"},
+		.cause = "runsc cannot write its state: it is not root, or the place is read-only",
+		.fix = "as the layer's root; /run as a tmpfs, as layers with a daemon have",
+		.scenario = "daemon: docker",
+		.source = "runsc(1), --root",
 	},
 };
 

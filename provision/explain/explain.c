@@ -104,6 +104,12 @@ static size_t match_pattern(const char *line, size_t n, const char *pattern)
 	const char *at = line, *end = line + n;
 	size_t given = 0;
 
+	if (*pattern == '^') { /* from the line's beginning */
+		size_t k = strcspn(++pattern, "*");
+
+		if (n < k || memcmp(line, pattern, k) != 0)
+			return 0;
+	}
 	while (*pattern) {
 		size_t k = strcspn(pattern, "*");
 		const char *found = memmem(at, (size_t)(end - at), pattern, k);

@@ -7,9 +7,9 @@
  * The catalogue is data (catalogue_*.c, one table a group of programs). Every entry is reproduced by
  * a test with the real program (tests/explain), whose words are kept as its golden.
  *
- * A pattern is pieces of text with '*' between them, matched in this order within one line; both
- * sides are folded first: lower case, no quotes or backslashes, blanks as one. There is nothing else
- * in it, so that matching takes linear time whatever the text is.
+ * A pattern is pieces of text with '*' between them, matched in this order within one line, from its
+ * beginning if the first is '^'; both sides are folded first: lower case, no quotes or backslashes,
+ * blanks as one. There is nothing else in it, so that matching takes linear time whatever the text is.
  */
 #pragma once
 

@@ -60,6 +60,13 @@ static void rootless_docker(struct dink_plan_layer *l)
 	dink_strv_addl(&l->command, "dockerd", "--rootless", NULL);
 }
 
+const char *dink_plan_socket(const struct dink_layer *l)
+{
+	if (l->daemon == DINK_DAEMON_PODMAN)
+		return l->rootless ? "/run/podman/podman.sock" : "/run/podman.sock";
+	return l->rootless ? "/run/user/1000/docker.sock" : "/run/docker.sock";
+}
+
 static void docker_command(struct dink_plan_layer *l, const struct dink_strv *kernels)
 {
 	_cleanup_free_ char *root = dink_plan_data_root(l->spec);
@@ -69,9 +76,9 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 		rootless_docker(l);
 	else
 		dink_strv_add(&l->command, "dockerd");
-	dink_strv_addl(&l->command, "--host",
-		       user ? "unix:///run/user/1000/docker.sock" : "unix:///run/docker.sock",
-		       "--data-root", root, "--exec-root",
+	dink_strv_add(&l->command, "--host");
+	dink_strv_addf(&l->command, "unix://%s", dink_plan_socket(l->spec));
+	dink_strv_addl(&l->command, "--data-root", root, "--exec-root",
 		       user ? "/run/user/1000/docker" : "/run/docker", "--storage-driver",
 		       l->storage_driver, "--bip", l->subnet, "--mtu", NULL);
 	dink_strv_addf(&l->command, "%u", l->mtu);
@@ -81,9 +88,13 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 	 * dockerd that is itself in a container fails in libnetwork's hook.
 	 */
 	dink_strv_addl(&l->command, "--add-runtime", "crun=/usr/bin/crun", NULL);
+	/* of the two only crun can do without a new sysfs, see podman_command() */
+	if (user)
+		dink_strv_addl(&l->command, "--default-runtime", "crun", NULL);
 	for (size_t i = 0; i < l->spec->n_children; i++)
 		if (l->spec->children[i]->runtime == DINK_RUNTIME_RUNSC) {
-			dink_strv_addl(&l->command, "--add-runtime", "runsc=/usr/bin/runsc", NULL);
+			dink_strv_addl(&l->command, "--add-runtime",
+				       "runsc=/usr/local/sbin/layer-runsc", NULL);
 			break;
 		}
 }
@@ -96,14 +107,14 @@ static void podman_command(struct dink_plan_layer *l)
 {
 	dink_strv_addf(&l->env, "STORAGE_DRIVER=%s", l->storage_driver);
 	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, NULL);
-	if (l->spec->rootless)
-		dink_strv_addl(&l->command, "--runtime", "crun", NULL);
+	/* Podman's own default, crun, wants CAP_SYS_RESOURCE to load the device filter of cgroup v2 */
+	dink_strv_addl(&l->command, "--runtime", l->spec->rootless ? "crun" : "runc", NULL);
 	for (size_t i = 0; i < l->n_disks; i++)
 		if (l->disks[i].image_store)
 			dink_strv_addf(&l->command, "--storage-opt=overlay.imagestore=%s/storage",
 				       l->disks[i].target);
-	dink_strv_addl(&l->command, "system", "service", "--time=0",
-		       "unix:///run/podman/podman.sock", NULL);
+	dink_strv_addl(&l->command, "system", "service", "--time=0", NULL);
+	dink_strv_addf(&l->command, "unix://%s", dink_plan_socket(l->spec));
 }
 
 static void make_command(struct dink_plan *p, struct dink_plan_layer *l, const struct dink_facts *f,

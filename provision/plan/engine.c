@@ -206,6 +206,21 @@ static int refuse_crun_in_guest(const struct dink_plan *p, const struct dink_pla
 	return dink_err_hint(err, "runtime: runc");
 }
 
+/*
+ * runsc 20221219 (Debian 12) has no devices cgroup inside, with --cgroupfs neither: dockerd ends with
+ * "Devices cgroup isn't mounted". Tried with the vfs driver and without bridge and iptables.
+ */
+static int refuse_daemon_in_gvisor(const struct dink_plan *p, const struct dink_plan_layer *l,
+				   struct dink_err *err)
+{
+	if (l->runtime != DINK_RUNTIME_RUNSC || l->spec->daemon == DINK_DAEMON_NONE)
+		return 0;
+	dink_scenario_problem(p->scenario, l->spec->runtime_mark, err,
+			      "layer %s: no engine starts in gVisor, which has no devices cgroup",
+			      l->path);
+	return dink_err_hint(err, "runtime: runc or kata for this layer; runsc for those inside");
+}
+
 int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
 {
 	bool any_vm = false, host_vm = false;
@@ -220,7 +235,7 @@ int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct d
 			l->runtime_reason =
 				xstrdup(l->spec->runtime_mark.line ? "named in the scenario"
 								   : "the default");
-		if (refuse_crun_in_guest(p, l, err) < 0)
+		if (refuse_crun_in_guest(p, l, err) < 0 || refuse_daemon_in_gvisor(p, l, err) < 0)
 			return -EINVAL;
 		l->is_vm = l->runtime == DINK_RUNTIME_DINK_VM || l->runtime == DINK_RUNTIME_KATA;
 		/* The official Kata has its own guest and takes no block root of ours. */

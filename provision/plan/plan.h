@@ -113,6 +113,8 @@ DEFINE_CLEANUP_PTR(struct dink_plan, dink_plan_free);
 
 /* dink_plan_find() - by path, with or without the scenario's name in front; -1 if none */
 int dink_plan_find(const struct dink_plan *p, const char *path);
+/* dink_plan_socket() - where in the layer its daemon answers */
+const char *dink_plan_socket(const struct dink_layer *l);
 /*
  * dink_plan_without() - take a grant away from a layer and its copies, to see what fails
  * @word: "LAYER:KIND WHAT", such as "proxy:capability CAP_NET_ADMIN"

@@ -426,13 +426,6 @@ static struct json_object *make_body(struct spec *s)
 	return body;
 }
 
-static const char *daemon_socket(const struct dink_layer *l)
-{
-	if (l->rootless && l->daemon == DINK_DAEMON_DOCKER)
-		return "/run/user/1000/docker.sock";
-	return l->daemon == DINK_DAEMON_PODMAN ? "/run/podman/podman.sock" : "/run/docker.sock";
-}
-
 /* Whether the guest must unmount a kept disk before its VM ends. */
 static bool needs_good_order(const struct spec *s)
 {
@@ -490,7 +483,7 @@ int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 		dink_json_set_int(o, "grace_s", STOP_LEAF_S);
 	if (l->spec->daemon != DINK_DAEMON_NONE) {
 		dink_json_set_str(o, "daemon", dink_daemon_name(l->spec->daemon));
-		dink_json_set_str(o, "socket", daemon_socket(l->spec));
+		dink_json_set_str(o, "socket", dink_plan_socket(l->spec));
 	}
 	dink_json_set(o, "binds", s.binds);
 	dink_json_set(o, "spec", make_body(&s));

@@ -74,7 +74,8 @@ disks_sparse() {
 	mkdir "$at"
 	disks_fill "$at/store.img"
 	pair_of 5 sparse_ours sparse_peer
-	quicker "clone of a store of $store_mib MiB, no reflinks ($(stat -f -c %T "$at"))" 1.0 \
+	# no slower; the two write the same, and what else the disk does shows in both
+	quicker "clone of a store of $store_mib MiB, no reflinks ($(stat -f -c %T "$at"))" 0.95 \
 		"cp --sparse=always, sync"
 	against "  room that it takes" "$(stat -c %b "$at/ours.img")" "$(stat -c %b "$at/peer.img")" 1.001 blocks
 	rm -r "$at"

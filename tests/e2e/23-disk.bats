@@ -158,6 +158,16 @@ on_btrfs() {
 	[ "$shared" -ge 1 ]
 }
 
+@test "a copy has the same bytes, and zeros that were written take no room in it" {
+	"$dink" disk create -s 64MiB -t ext4 a.img
+	dd if=/dev/zero of=a.img bs=1M seek=20 count=20 conv=notrunc status=none
+	dd if=/dev/urandom of=a.img bs=1000 seek=30000 count=7 conv=notrunc status=none
+	"$dink" disk snapshot create a.img one
+	cmp a.img a.img.snapshots/one.img
+	cp --sparse=always a.img b.img
+	[ "$(stat -c %b a.img.snapshots/one.img)" -le $(($(stat -c %b b.img) + 64)) ]
+}
+
 @test "an image in use is neither cloned, checked nor removed; one read by others is cloned" {
 	need_root
 	"$dink" disk create -s 64MiB -t ext4 a.img
@@ -198,6 +208,7 @@ on_btrfs() {
 @test "a full disk leaves no half clone" {
 	need_root
 	"$dink" disk create -s 256MiB a.img
+	dd if=/dev/urandom of=a.img bs=1M seek=200 count=3 conv=notrunc status=none
 	mkdir small
 	mount -t tmpfs -o size=1m none small
 	run "$dink" disk clone a.img small/b.img

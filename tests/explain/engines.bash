@@ -144,3 +144,17 @@ err_podman_name_taken() {
 err_podman_no_home() { as_nobody "HOME=$T/nobody XDG_RUNTIME_DIR=$T/nobody podman --root $T/nobody/r --runroot $T/nobody/rr info"; }
 err_podman_no_such_container() { podman_says start nope; }
 err_podman_no_image() { podman_says run --pull never --network none localhost/nope true; }
+
+# --- in a guest ------------------------------------------------------------------------------
+
+# Of a kernel with cgroup v2 alone: the layer vm/box of scenarios/vm.yaml, which must be up.
+err_runc_cgroup2_invalid() {
+	"$dink" exec vm/box -- sh -c '
+		mkdir -p /sys/fs/cgroup/bad/leaf /tmp/b/rootfs
+		echo threaded >/sys/fs/cgroup/bad/leaf/cgroup.type
+		cd /tmp/b && runc spec
+		sed -i "s,\"namespaces\",\"cgroupsPath\": \"/bad/x\"\, &,; s/\"resources\": {/&\"memory\": {\"limit\": 100000000},/; s/\"terminal\": true/\"terminal\": false/" config.json
+		runc run x
+		rmdir /sys/fs/cgroup/bad/leaf /sys/fs/cgroup/bad
+		rm -r /tmp/b'
+}

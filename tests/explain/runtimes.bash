@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# What runc and crun say; see lib.bash.
+# What runc, crun and runsc say; see lib.bash.
 
 # --- runc ------------------------------------------------------------------------------------
 
@@ -72,6 +72,23 @@ err_runc_rootless_userns() {
 	as_nobody "runc --root $T/rootless-state run -b $T/rootless2 x"
 }
 
+# as many keys as a user may have
+err_runc_key_quota() {
+	bundle keys '.linux.namespaces += [{type: "user"}] | .linux.namespaces |= map(select(.type != "network")) |
+		.linux.uidMappings = [{containerID: 0, hostID: 65534, size: 1}] | .linux.gidMappings = .linux.uidMappings |
+		.mounts |= map(select(.type != "sysfs" and .type != "cgroup" and .type != "devpts")) | .process.capabilities = {}'
+	chmod -R a+rX "$T/keys"
+	install -d -o nobody "$T/keys-of-nobody"
+	as_nobody "cd $T/keys-of-nobody; XDG_RUNTIME_DIR=. python3 -c '
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+i = 0
+while libc.syscall(248, b\"user\", b\"k%d\" % i, b\"x\", 1, -3) >= 0:
+    i += 1
+os.execvp(\"runc\", [\"runc\", \"--root\", \"state\", \"run\", \"-b\", \"$T/keys\", \"x\"])' </dev/null >said 2>&1"
+	cat "$T/keys-of-nobody/said"
+}
+
 # --- crun ------------------------------------------------------------------------------------
 
 err_crun_keyring() { nested crun 'rw_cgroups | deny("keyctl")'; }
@@ -113,3 +130,32 @@ err_crun_exists() {
 }
 err_crun_gone() { crun --root "$T/crun" state nope; }
 err_crun_rootfs() { with crun '.root.path = "/no/such"'; }
+
+# --- runsc -----------------------------------------------------------------------------------
+
+runsc_flags=(--network=none --platform=ptrace --ignore-cgroups)
+
+# gvisor FILTER - its root is in a container's own /run, or below $T
+gvisor() {
+	bundle "g$BASHPID" "$1"
+	timeout 10 runsc --root "$T/runsc" "${runsc_flags[@]}" run -bundle "$T/g$BASHPID" "g$BASHPID" 2>&1 </dev/null
+}
+err_runsc_not_found() { gvisor '.process.args = ["nope"]'; }
+err_runsc_not_executable() { gvisor '.process.args = ["/bin/text"]'; }
+err_runsc_exec_format() { gvisor '.process.args = ["/bin/foreign"]'; }
+err_runsc_sandbox_ended() { gvisor '.root.path = "/no/such"'; }
+err_runsc_gofer() {
+	bundle gofer .
+	cp "$(command -v runsc)" "$T/runsc-copy"
+	outer . timeout 10 "$T/runsc-copy" --root /run/r "${runsc_flags[@]}" run -bundle "$T/gofer" x
+}
+err_runsc_platform() {
+	bundle platform .
+	runsc --root "$T/runsc" --platform=nope run -bundle "$T/platform" x
+}
+err_runsc_no_config() { runsc --root "$T/runsc" run -bundle /proc x; }
+err_runsc_gone() { runsc --root "$T/runsc" state nope; }
+err_runsc_denied() {
+	bundle mine .
+	as_nobody "PATH=$PATH; timeout 10 runsc --root /root/r --network=none run -bundle $T/mine x"
+}

@@ -38,11 +38,25 @@ setup() {
 }
 
 @test "runc" {
+	unset -f err_runc_cgroup2_invalid
 	explained_all runc
+}
+
+@test "runc in a guest with cgroup v2" {
+	export DINK_STATE_DIR=$BATS_TEST_TMPDIR/state DINK_RUN_DIR=$BATS_TEST_TMPDIR/run
+	"$dink" up -q scenarios/vm.yaml
+	explained runc-cgroup2-invalid || failed=1
+	"$dink" down -q --volumes vm
+	[ -z "${failed:-}" ]
 }
 
 @test "crun" {
 	explained_all crun
+}
+
+@test "runsc" {
+	command -v runsc >/dev/null || skip "needs runsc"
+	explained_all runsc
 }
 
 @test "QEMU, virtiofsd, libguestfs" {

@@ -25,7 +25,7 @@ prove() { dx "$name/$1" -- /primitives/prove "$2"; }
 		[ "${#lines[@]}" -ge 3 ]
 		n=$((n + 1))
 	done
-	[ "$n" -eq "$(grep -c 'image: debian' "$scenario")" ]
+	[ "$n" -eq "$(grep -c 'image: debian' scenarios/primitives.yaml)" ]
 	[ "$n" -eq 19 ]
 }
 

@@ -109,6 +109,9 @@ static void test_folding(void **state)
 	assert_null(first("no enough free space: unable to resize"));
 	assert_null(first(""));
 	assert_null(first("\\\\\\"));
+	/* from the beginning only */
+	assert_string_equal(first("open: No such file or directory"), "tun-missing");
+	assert_null(first("the door is open: no such file or directory"));
 }
 
 static void test_best_of_a_line(void **state)

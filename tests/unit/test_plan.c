@@ -99,6 +99,13 @@ static void test_golden(void **state)
 		{"unprivileged-in-unprivileged", "debian12-tcg"},
 		{"unprivileged-in-unprivileged", "no-tun"},
 		{"primitives", "debian12-tcg"},
+		{"unprivileged-in-kata", "debian12-tcg"},
+		{"rootless-in-container", "debian12-tcg"},
+		{"podman-in-kata", "debian12-tcg"},
+		{"gvisor-in-kata", "debian12-tcg"},
+		{"docker-in-gvisor", "debian12-tcg"},
+		{"docker-in-kata-systemd", "debian12-tcg"},
+		{"docker-in-kata-supervisord", "debian12-tcg"},
 	};
 
 	(void)state;

@@ -1,0 +1,48 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# dink matrix: the same layer under each runtime of this host; what it says is looked at once more.
+
+bats_require_minimum_version 1.5.0
+load scenario
+
+# shellcheck disable=SC2034 # scenario.bash uses it
+name=box
+
+setup_file() {
+	scenario=/dev/null scenario_setup qemu-system-x86_64 || return
+	printf '%s\n' 'dink: 1' 'name: box' 'layers:' \
+		'  box: {image: debian, memory: 256MiB, command: [sleep, infinity]}' >"$T/box.yaml"
+	"$DINK" matrix --quiet --json "$T/box.yaml" -- cat /etc/os-release >"$T/matrix" 2>"$T/err"
+}
+teardown_file() { scenario_down; }
+
+row() { jq -c --arg r "$1" '.[] | select(.runtime == $r)' "$T/matrix"; }
+
+@test "each runtime has a row, in this order, and says why it does not work" {
+	[ "$(jq -r '[.[].runtime] | join(" ")' "$T/matrix")" = "runc crun runsc dink-vm" ]
+	[ "$(jq '[.[] | select((.works | not) and (.why == null))] | length' "$T/matrix")" = 0 ]
+	[ "$(row runc | jq .works)" = true ]
+	[ "$(row dink-vm | jq .works)" = true ]
+	command -v runsc || [[ $(row runsc | jq -r .why) == *"runsc is not installed"* ]]
+}
+
+@test "the figures: a VM takes longer and more memory; filters are read from the kernel" {
+	[ "$(row dink-vm | jq .start_ms)" -gt "$(row runc | jq .start_ms)" ]
+	[ "$(row dink-vm | jq .memory_bytes)" -gt $((32 << 20)) ]
+	[ "$(row runc | jq .memory_bytes)" -lt $((32 << 20)) ]
+	[ "$(row runc | jq .memory_bytes)" -gt 0 ]
+	for r in runc dink-vm; do
+		[ "$(row $r | jq .seccomp_filters)" -ge 1 ]
+		[ "$(row $r | jq .calls_reached)" -ge 100 ]
+		[ "$(row $r | jq .calls_denied)" -ge 10 ]
+	done
+}
+
+@test "a command that fails is a layer that does not work; nothing stays up" {
+	run -0 --separate-stderr "$DINK" matrix --quiet --runtime runc "$T/box.yaml" -- sh -c 'exit 3'
+	[[ $output == *"the command ended with 3"* ]]
+	run -0 "$DINK" status
+	[ "$output" = "nothing is up" ]
+	run -2 "$DINK" matrix --runtime no-such "$T/box.yaml"
+	run -2 "$DINK" matrix --layer no-such "$T/box.yaml"
+}
