@@ -52,6 +52,7 @@ void dink_facts_free(struct dink_facts *f)
 		&f->overlay,
 		&f->erofs,
 		&f->fuse,
+		&f->nvidia,
 		&f->tun,
 		&f->vhost_vsock,
 		&f->vhost_net,

@@ -51,6 +51,8 @@ struct dink_facts {
 	enum dink_cgroup_layout cgroup;
 	struct dink_strv cgroup_controllers;
 	struct dink_usable loop, btrfs, overlay, erofs, fuse, tun, vhost_vsock, vhost_net, kvm;
+	struct dink_usable
+		nvidia; /* a GPU of theirs, with the runtime that hands it to containers */
 	struct dink_usable iptables_legacy, nftables, user_namespaces, bridge, veth;
 	struct dink_usable kata; /* the official one: a containerd shim an engine here can name */
 	bool kvm_wants_kernel;	 /* not saved: KVM is proved once there is a kernel to boot */

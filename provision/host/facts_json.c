@@ -60,6 +60,7 @@ static const struct field fields[] = {
 	F("usable.overlay", FIELD_USABLE, overlay),
 	F("usable.erofs", FIELD_USABLE, erofs),
 	F("usable.fuse", FIELD_USABLE, fuse),
+	F("usable.nvidia", FIELD_USABLE, nvidia),
 	F("usable.tun", FIELD_USABLE, tun),
 	F("usable.vhost_vsock", FIELD_USABLE, vhost_vsock),
 	F("usable.vhost_net", FIELD_USABLE, vhost_net),

@@ -85,6 +85,18 @@ static void probe_fuse(const struct dink_facts *f, struct dink_usable *u)
 		dink_usable_no(u, "/dev/fuse: %s", strerror(errno));
 }
 
+static void probe_nvidia(struct dink_usable *u)
+{
+	_cleanup_close_ int fd = open("/dev/nvidiactl", O_RDWR | O_CLOEXEC);
+	_cleanup_free_ char *runtime = dink_which("nvidia-container-runtime");
+
+	if (fd < 0)
+		return dink_usable_no(u, "/dev/nvidiactl: %s", strerror(errno));
+	if (!runtime)
+		return dink_usable_no(u, "nvidia-container-runtime is not installed");
+	dink_usable_yes(u);
+}
+
 /* The folder, or the nearest one above it that exists: that is where it would be made. */
 static char *existing_part(const char *dir)
 {
@@ -122,6 +134,7 @@ void dink_probe_storage(struct dink_facts *f)
 	probe_filesystem(f, "erofs", &f->erofs);
 	probe_overlay(f, &f->overlay);
 	probe_fuse(f, &f->fuse);
+	probe_nvidia(&f->nvidia);
 	probe_folder(dink_state_dir(), &f->state_free_bytes, &f->state_writable);
 	probe_folder(dink_cache_dir(), &f->cache_free_bytes, &f->cache_writable);
 }

@@ -221,6 +221,29 @@ static int refuse_daemon_in_gvisor(const struct dink_plan *p, const struct dink_
 	return dink_err_hint(err, "runtime: runc or kata for this layer; runsc for those inside");
 }
 
+/* By the host's engine and nvidia-container-runtime, so neither further in nor into a VM. */
+static int check_gpu(const struct dink_plan *p, const struct dink_plan_layer *l,
+		     const struct dink_facts *f, struct dink_err *err)
+{
+	enum dink_runtime r = l->spec->runtime;
+
+	if (l->spec->gpu == DINK_GPU_NONE)
+		return 0;
+	if (l->parent >= 0 || r == DINK_RUNTIME_KATA || r == DINK_RUNTIME_DINK_VM) {
+		dink_scenario_problem(
+			p->scenario, l->spec->gpu_mark, err, "layer %s cannot have a GPU: it is %s",
+			l->path, l->parent >= 0 ? "inside another layer" : "a virtual machine");
+		return dink_err_hint(err, "gpu: only in a layer on the host, with runtime: runc");
+	}
+	if (f->nvidia.ok)
+		return 0;
+	dink_err_set(err, DINK_E_HOST, 0,
+		     "layer %s wants an NVIDIA GPU, and this host has none that is usable: %s",
+		     l->path, f->nvidia.why ? f->nvidia.why : "not probed");
+	return dink_err_hint(err, "install NVIDIA's driver and nvidia-container-toolkit, or leave "
+				  "out gpu:");
+}
+
 int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
 {
 	bool any_vm = false, host_vm = false;
@@ -236,6 +259,8 @@ int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct d
 				xstrdup(l->spec->runtime_mark.line ? "named in the scenario"
 								   : "the default");
 		if (refuse_crun_in_guest(p, l, err) < 0 || refuse_daemon_in_gvisor(p, l, err) < 0)
+			return -EINVAL;
+		if (check_gpu(p, l, f, err) < 0)
 			return -EINVAL;
 		l->is_vm = l->runtime == DINK_RUNTIME_DINK_VM || l->runtime == DINK_RUNTIME_KATA;
 		/* The official Kata has its own guest and takes no block root of ours. */

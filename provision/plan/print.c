@@ -249,6 +249,8 @@ static void print_layer(struct dink_str *s, const struct dink_plan *p,
 
 		dink_str_addf(s, ", %s", size);
 	}
+	if (l->spec->gpu == DINK_GPU_NVIDIA)
+		dink_str_add(s, ", all NVIDIA GPUs");
 	dink_str_add(s, ")\n");
 	if (l->spec->runtime == DINK_RUNTIME_KATA)
 		dink_str_addf(s, "%s%s\n", pad, l->runtime_reason);

@@ -52,6 +52,8 @@ enum dink_init {
 	DINK_INIT_MAX_,
 };
 
+enum dink_gpu { DINK_GPU_NONE, DINK_GPU_NVIDIA, DINK_GPU_MAX_ };
+
 enum dink_filesystem { DINK_FS_BTRFS, DINK_FS_EXT4, DINK_FS_MAX_ };
 enum dink_compression {
 	DINK_COMPRESS_NONE,
@@ -148,6 +150,8 @@ struct dink_layer {
 	struct dink_mark daemon_mark;
 	char *rootless; /* the image's user that its daemon runs as; NULL = root */
 	struct dink_mark rootless_mark;
+	enum dink_gpu gpu;
+	struct dink_mark gpu_mark;
 	enum dink_init init;
 	struct dink_mark init_mark;
 	struct dink_strv command; /* empty = the image's own; always so in a layer with a daemon */

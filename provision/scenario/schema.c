@@ -11,12 +11,14 @@
 static const char *const runtime_names[] = {"runc", "crun", "runsc", "dink-vm", "kata", NULL};
 static const char *const daemon_names[] = {"none", "docker", "podman", NULL};
 static const char *const init_names[] = {"default", "none", "tini", "systemd", "supervisord", NULL};
+static const char *const gpu_names[] = {"none", "nvidia", NULL};
 static const char *const filesystem_names[] = {"btrfs", "ext4", NULL};
 static const char *const compression_names[] = {"none", "zstd", "lzo", "zlib", NULL};
 
 _Static_assert(ARRAY_SIZE(runtime_names) == DINK_RUNTIME_MAX_ + 1, "a name for each runtime");
 _Static_assert(ARRAY_SIZE(daemon_names) == DINK_DAEMON_MAX_ + 1, "a name for each daemon");
 _Static_assert(ARRAY_SIZE(init_names) == DINK_INIT_MAX_ + 1, "a name for each init");
+_Static_assert(ARRAY_SIZE(gpu_names) == DINK_GPU_MAX_ + 1, "a name for each kind of GPU");
 _Static_assert(ARRAY_SIZE(filesystem_names) == DINK_FS_MAX_ + 1, "a name for each filesystem");
 _Static_assert(ARRAY_SIZE(compression_names) == DINK_COMPRESS_MAX_ + 1, "a name for each");
 
@@ -427,6 +429,17 @@ static const struct dink_field layer_fields[] = {
 		.fallback = "none",
 		.example = "daemon: docker",
 		.doc = "The engine that the layer runs; a layer with layers needs one.",
+	},
+	{
+		.key = "gpu",
+		.kind = DINK_FIELD_CHOICE,
+		AT(dink_layer, gpu),
+		MARK(dink_layer, gpu_mark),
+		.choices = gpu_names,
+		.fallback = "none",
+		.example = "gpu: nvidia",
+		.doc = "All GPUs of this kind, handed in by the engine and their vendor's runtime; "
+		       "only in layers on the host that are no virtual machines.",
 	},
 	{
 		.key = "rootless",

@@ -401,6 +401,20 @@ static void set_command(struct spec *s, struct json_object *body)
 			  s->l->spec->daemon == DINK_DAEMON_NONE ? STOP_LEAF_S : STOP_DAEMON_S);
 }
 
+/* All of them, as `docker run --gpus all` asks for them. */
+static void request_gpus(struct spec *s)
+{
+	struct json_object *o = dink_json_new(), *sets = json_object_new_array();
+	struct json_object *set = json_object_new_array();
+
+	json_object_array_add(set, json_object_new_string("gpu"));
+	json_object_array_add(sets, set);
+	dink_json_set_str(o, "Driver", "nvidia");
+	dink_json_set_int(o, "Count", -1);
+	dink_json_set(o, "Capabilities", sets);
+	json_object_array_add(member(s->host, "DeviceRequests", true), o);
+}
+
 static struct json_object *make_body(struct spec *s)
 {
 	struct json_object *body = dink_json_new(), *labels = dink_json_new();
@@ -421,6 +435,8 @@ static struct json_object *make_body(struct spec *s)
 		grant(s, &s->l->privileges->grants[i]);
 	unmask_paths(s);
 	set_resources(s);
+	if (s->l->spec->gpu == DINK_GPU_NVIDIA)
+		request_gpus(s);
 	publish_ports(s, body);
 	dink_json_set(body, "HostConfig", s->host);
 	return body;
