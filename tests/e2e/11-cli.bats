@@ -168,7 +168,7 @@ complete_in_bash() {
 	check "takes no value" plan --json=yes
 	check "wants a size" disk create --size many x.img
 	check "too many arguments from 'b'" plan a b
-	check "too few arguments" kernel check
+	check "too few arguments" privileges diff
 	# --json only where there is JSON
 	check "has no option --json" down --json
 }
