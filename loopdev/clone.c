@@ -53,6 +53,15 @@ static int check_source(int fd, const char *path, struct dink_err *err)
 	return S_ISREG(st.st_mode) ? 0 : dink_err_set(err, DINK_E_USAGE, 0, "%s is no file", path);
 }
 
+static int refuse_itself(int in, const char *from, const char *to, struct dink_err *err)
+{
+	struct stat a, b;
+
+	if (fstat(in, &a) < 0 || stat(to, &b) < 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+		return 0;
+	return dink_err_set(err, DINK_E_USAGE, 0, "%s and %s are the same file", from, to);
+}
+
 int dink_disk_clone(const char *from, const char *to, const struct dink_disk_clone_how *how,
 		    struct dink_err *err)
 {
@@ -63,6 +72,8 @@ int dink_disk_clone(const char *from, const char *to, const struct dink_disk_clo
 
 	if (r == 0)
 		r = check_source(in, from, err);
+	if (r == 0)
+		r = refuse_itself(in, from, to, err);
 	if (r == 0)
 		r = dink_disk_probe(from, &p, err);
 	if (r < 0)

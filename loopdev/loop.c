@@ -244,7 +244,7 @@ void dink_loop_await_free(const struct dink_loop_id *id)
 	_cleanup_free_ char *backing =
 		xasprintf("/sys/block/%s/loop/backing_file", strrchr(id->path, '/') + 1);
 
-	for (int i = 0; i < 200 && dink_exists(backing); i++)
+	for (int i = 0; i < 2000 && dink_exists(backing); i++)
 		usleep(10000);
 }
 

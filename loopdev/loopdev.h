@@ -134,9 +134,9 @@ int dink_loop_attach(const char *file, bool read_only, struct dink_loop_id *ret,
 /* dink_loop_detach() - only if it is still that identity; gone already is success */
 int dink_loop_detach(const struct dink_loop_id *id, struct dink_err *err) _must_check_;
 /*
- * dink_loop_await_free() - up to 2 s: whoever has the device open for a moment (losetup --list, another
- * dink that looks for users of a file) puts its end off, and the file is in use until then. For
- * callers that have no descriptor of it themselves.
+ * dink_loop_await_free() - up to 20 s: whoever has the device open for a moment (losetup --list, another
+ * dink that looks for users of a file) puts its end off, as does what is still to be written to the
+ * file, which is in use until then. For callers that have no descriptor of it themselves.
  */
 void dink_loop_await_free(const struct dink_loop_id *id);
 /* dink_loop_is() - 1 if the device still is that identity (opened, if wanted), 0 if not, -errno */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Larger and smaller images, and those that give back what they do not use. The file is never
- * shorter than its filesystem: it grows first and is cut off last, so a crash in between costs
- * nothing.
+ * Larger and smaller images, and those that give back what they do not use. A btrfs is resized by a
+ * kernel, which can be cut off at any moment; its file is never shorter than it: it grows first and
+ * is cut off last. resize2fs moves blocks about and cannot be cut off, so an ext4 is resized in a
+ * copy, which takes the image's name when it is whole.
  */
 #include "loopdev/loopdev.h"
 
 #include "loopdev/look.h"
 #include "loopdev/tools.h"
 #include "loopdev/whole.h"
+#include "provision/base/clone.h"
 #include "provision/base/units.h"
 
 #include <fcntl.h>
@@ -21,12 +23,12 @@ static int set_length(const char *path, uint64_t bytes, struct dink_err *err)
 		       : 0;
 }
 
-static int resize_ext4(const char *path, uint64_t bytes, struct dink_err *err)
+static int run_resize2fs(const char *path, const char *name, uint64_t bytes, struct dink_err *err)
 {
 	_cleanup_cmd_ struct dink_cmd cmd = DINK_CMD_INIT;
-	/* resize2fs takes KiB */
+	/* it takes KiB */
 	_cleanup_free_ char *size = xasprintf("%lluK", (unsigned long long)(bytes >> 10));
-	int r = dink_ext4_settle(path, path, err);
+	int r = dink_ext4_settle(path, name, err);
 
 	if (r < 0)
 		return r;
@@ -34,8 +36,32 @@ static int resize_ext4(const char *path, uint64_t bytes, struct dink_err *err)
 	return dink_disk_tool(&cmd, "e2fsprogs", err);
 }
 
-static int resize_btrfs(const char *path, uint64_t bytes, const struct dink_look_how *how,
-			struct dink_err *err)
+static int resize_copy(const struct dink_whole *w, uint64_t old_bytes, uint64_t bytes,
+		       const struct dink_progress *progress, struct dink_err *err)
+{
+	int r = dink_clone_fd(w->old, w->fd, w->path, progress, err);
+
+	if (r == 0 && bytes > old_bytes)
+		r = set_length(w->partial, bytes, err);
+	if (r == 0)
+		r = run_resize2fs(w->partial, w->path, bytes, err);
+	if (r == 0 && bytes < old_bytes)
+		r = set_length(w->partial, bytes, err);
+	return r;
+}
+
+static int resize_ext4(const char *path, uint64_t old_bytes, uint64_t bytes,
+		       const struct dink_progress *progress, struct dink_err *err)
+{
+	_cleanup_(dink_whole_clear) struct dink_whole w = {};
+	int r = dink_whole_begin(&w, path, true, err);
+
+	return r < 0 ? r
+		     : dink_whole_end(&w, resize_copy(&w, old_bytes, bytes, progress, err), err);
+}
+
+static int ask_kernel(const char *path, uint64_t bytes, const struct dink_look_how *how,
+		      struct dink_err *err)
 {
 	_cleanup_(dink_look_freep) struct dink_look *look = NULL;
 	struct dink_look_how leased = *how;
@@ -48,11 +74,16 @@ static int resize_btrfs(const char *path, uint64_t bytes, const struct dink_look
 	return r < 0 ? r : dink_look_end(look, err);
 }
 
-static int resize_inside(const char *path, const char *type, uint64_t bytes,
-			 const struct dink_look_how *how, struct dink_err *err)
+static int resize_btrfs(const char *path, uint64_t old_bytes, uint64_t bytes,
+			const struct dink_look_how *how, struct dink_err *err)
 {
-	return STREQ(type, "btrfs") ? resize_btrfs(path, bytes, how, err)
-				    : resize_ext4(path, bytes, err);
+	int r = bytes > old_bytes ? set_length(path, bytes, err) : 0;
+
+	if (r == 0)
+		r = ask_kernel(path, bytes, how, err);
+	if (r == 0 && bytes < old_bytes)
+		r = set_length(path, bytes, err);
+	return r;
 }
 
 static int check_size(const char *type, const char *path, uint64_t bytes, struct dink_err *err)
@@ -62,8 +93,9 @@ static int check_size(const char *type, const char *path, uint64_t bytes, struct
 			     *type ? type : "nothing that libblkid knows");
 		return dink_err_hint(err, "btrfs and ext4 can be resized");
 	}
-	if (bytes % 4096 != 0)
-		return dink_err_set(err, DINK_E_USAGE, 0, "the size is no multiple of 4096 bytes");
+	if (bytes == 0 || bytes % 4096 != 0)
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    "the size is 0, or no multiple of 4096 bytes");
 	return 0;
 }
 
@@ -82,12 +114,12 @@ int dink_disk_resize(const char *path, uint64_t bytes, const struct dink_look_ho
 		r = check_size(type, path, bytes, err);
 	if (r < 0 || bytes == p.size_bytes)
 		return r;
-	if (bytes > p.size_bytes)
-		r = set_length(path, bytes, err);
-	if (r == 0)
-		r = resize_inside(path, type, bytes, how, err);
-	if (r == 0 && bytes < p.size_bytes)
-		r = set_length(path, bytes, err);
+	if (STREQ(type, "btrfs")) {
+		r = resize_btrfs(path, p.size_bytes, bytes, how, err);
+	} else {
+		close(TAKE_FD(lease)); /* the copy's own is as strong */
+		r = resize_ext4(path, p.size_bytes, bytes, how->progress, err);
+	}
 	return r < 0 ? dink_err_push(err, "resizing %s", path) : 0;
 }
 

@@ -8,17 +8,20 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-/* "btrfs filesystem 'store'", "dos partition table" */
+/* "a btrfs filesystem 'store'", "a dos partition table" */
 static char *describe_probe(const struct dink_disk_probe *p)
 {
 	_cleanup_str_ struct dink_str s = {};
+	/* libblkid's "other" says nothing to people */
+	bool plain = !p->usage || STREQ(p->usage, "other");
 
 	if (p->type)
-		dink_str_addf(&s, "%s %s", p->type, p->usage ? p->usage : "signature");
+		dink_str_addf(&s, "%s %s %s", strchr("aeiou", p->type[0]) ? "an" : "a", p->type,
+			      plain ? "signature" : p->usage);
 	if (p->label)
 		dink_str_addf(&s, " '%s'", p->label);
 	if (p->partition_table)
-		dink_str_addf(&s, "%s%s partition table", s.len ? " and a " : "",
+		dink_str_addf(&s, "%sa %s partition table", s.len ? " and " : "",
 			      p->partition_table);
 	if (p->ambiguous)
 		dink_str_add(&s, " and other signatures");
@@ -54,7 +57,7 @@ static int check_target(const char *path, bool force, int *ret_lease, struct din
 	bool empty = !p.type && !p.partition_table && p.allocated_bytes == 0;
 	if (!empty && !force) {
 		_cleanup_free_ char *what = describe_probe(&p);
-		dink_err_set(err, DINK_E_BUSY, 0, "%s holds a %s", path, what);
+		dink_err_set(err, DINK_E_BUSY, 0, "%s holds %s", path, what);
 		return dink_err_hint(err, "--force overwrites it");
 	}
 	*ret_lease = TAKE_FD(lease);
@@ -121,6 +124,17 @@ int dink_disk_lease(const char *path, bool exclusive, int *ret_fd, struct dink_e
 	return 0;
 }
 
+/* What takes the place of a file is as accessible as it was; only root can give files away. */
+static int keep_access(int fd, int old, const char *partial, struct dink_err *err)
+{
+	struct stat st;
+
+	if (fstat(old, &st) < 0 || (fchown(fd, st.st_uid, st.st_gid) < 0 && errno != EPERM) ||
+	    fchmod(fd, st.st_mode & 0777) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "set the owner of %s", partial);
+	return 0;
+}
+
 int dink_whole_begin(struct dink_whole *w, const char *path, bool force, struct dink_err *err)
 {
 	_cleanup_free_ char *partial = xasprintf("%s.partial", path);
@@ -132,15 +146,15 @@ int dink_whole_begin(struct dink_whole *w, const char *path, bool force, struct 
 	int r = open_partial(partial, &w->fd, err);
 	if (r < 0)
 		return r;
+	r = exists ? keep_access(w->fd, old, partial, err) : 0;
 	w->path = xstrdup(path);
 	w->partial = TAKE_PTR(partial);
 	w->replaces = exists;
 	w->old = TAKE_FD(old);
 	/* no block of a leftover must show through */
-	if (ftruncate(w->fd, 0) < 0)
-		return dink_whole_end(
-			w, dink_err_set(err, DINK_E_HOST, errno, "empty %s", w->partial), err);
-	return 0;
+	if (r == 0 && ftruncate(w->fd, 0) < 0)
+		r = dink_err_set(err, DINK_E_HOST, errno, "empty %s", w->partial);
+	return r < 0 ? dink_whole_end(w, r, err) : 0;
 }
 
 int dink_whole_end(struct dink_whole *w, int r, struct dink_err *err)

@@ -44,6 +44,7 @@ void agent_say(const char *fmt, ...) _printf_(1, 2); /* kernel log */
 /* setup.c */
 int agent_setup(struct agent *a, struct json_object *msg, struct dink_err *err);
 void agent_unmount(struct agent *a);
+int agent_grow(struct json_object *msg, struct dink_err *err);
 void agent_set_clock(int64_t ns);
 void agent_add_entropy(const char *base64);
 
@@ -60,6 +61,9 @@ int agent_loopback_up(struct dink_err *err);
 /* config.c: what only the guest knows about a config; changes it in place */
 int agent_adapt_config(struct json_object *config, const char *root, struct dink_err *err);
 void agent_adapt_resources(struct json_object *resources);
+
+/* points.c: mount points that the root of a user namespace may not make; after adapt_config */
+void agent_make_points(struct json_object *config, const char *root);
 
 /* process.c: each answers request id itself */
 void agent_create(struct agent *a, uint32_t id, struct json_object *msg);
@@ -97,7 +101,7 @@ int agent_connect(struct agent *a, struct json_object *msg, struct dink_err *err
 int agent_dns(struct agent *a, struct json_object *msg, struct dink_err *err);
 
 /* info.c */
-int agent_ps(struct json_object *answer, struct dink_err *err);
+int agent_ps(struct json_object *msg, struct json_object *answer, struct dink_err *err);
 int agent_stats(struct json_object *answer, struct dink_err *err);
 bool agent_was_oom(void); /* the kernel killed something of the container's for lack of memory */
 int agent_freeze(bool frozen, struct dink_err *err);

@@ -15,6 +15,8 @@ enum {
 	FREEZE_WAIT_MS = 10000,
 	TABLE_MAX = 512, /* a message holds as many, with arguments that are all escapes */
 	ARGS_BYTES = 480,
+	TEXTS_MAX = 256, /* processes with the kernel's own words */
+	TEXT_BYTES = 4096,
 };
 
 struct pids {
@@ -94,20 +96,51 @@ static struct json_object *describe_process(pid_t pid)
 	return o;
 }
 
-int agent_ps(struct json_object *answer, struct dink_err *err)
+/* add_texts() - the kernel's own words on it, for who wants to show them as /proc does */
+static void add_texts(struct json_object *o, pid_t pid)
+{
+	static const char *const names[] = {"stat", "status"};
+	_cleanup_free_ char *dir = xasprintf("/proc/%d", pid);
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_free_ char *text = read_text(dir, names[i]);
+
+		if (text && strlen(text) <= TEXT_BYTES)
+			dink_json_set_str(o, names[i], text);
+	}
+}
+
+/* boot_time() - as times in "stat" are counted from it */
+static int64_t boot_time(void)
+{
+	_cleanup_free_ char *text = read_text("/proc", "stat");
+
+	return read_number(text, "\nbtime ");
+}
+
+int agent_ps(struct json_object *msg, struct json_object *answer, struct dink_err *err)
 {
 	struct json_object *pids = json_object_new_array(), *all = json_object_new_array();
+	bool texts = dink_json_bool_or(msg, "texts", false);
 	struct pids p = {};
 
 	(void)err;
 	add_pids(AGENT_CGROUP, &p, 0);
 	for (size_t i = 0; i < p.n; i++) {
+		struct json_object *o;
+
 		json_object_array_add(pids, json_object_new_int64(p.v[i]));
 		/* a table of thousands would not fit into a message; its pids do */
-		if (i < TABLE_MAX)
-			json_object_array_add(all, describe_process(p.v[i]));
+		if (i >= TABLE_MAX)
+			continue;
+		o = describe_process(p.v[i]);
+		if (texts && i < TEXTS_MAX)
+			add_texts(o, p.v[i]);
+		json_object_array_add(all, o);
 	}
 	free(p.v);
+	if (texts)
+		dink_json_set_int(answer, "btime", boot_time());
 	dink_json_set(answer, "pids", pids);
 	dink_json_set(answer, "processes", all);
 	return 0;

@@ -89,10 +89,11 @@ DEFINE_OP(connect, agent_connect(a, msg, err))
 DEFINE_OP(dns, agent_dns(a, msg, err))
 DEFINE_OP(pause, agent_freeze(true, err))
 DEFINE_OP(resume, agent_freeze(false, err))
-DEFINE_OP(ps, agent_ps(answer, err))
+DEFINE_OP(ps, agent_ps(msg, answer, err))
 DEFINE_OP(stats, agent_stats(answer, err))
 DEFINE_OP(release, agent_release(a, err))
 DEFINE_OP(renew, agent_renew(a, msg, err))
+DEFINE_OP(grow, agent_grow(msg, err))
 DEFINE_OP(shutdown, shut_down(a))
 
 static const struct {
@@ -104,6 +105,7 @@ static const struct {
 	{"connect", op_connect},   {"dns", op_dns},	    {"pause", op_pause},
 	{"resume", op_resume},	   {"ps", op_ps},	    {"stats", op_stats},
 	{"shutdown", op_shutdown}, {"release", op_release}, {"renew", op_renew},
+	{"grow", op_grow},
 };
 
 /* requests that crun must work on first */

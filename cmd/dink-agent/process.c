@@ -467,6 +467,7 @@ void agent_create(struct agent *a, uint32_t id, struct json_object *msg)
 		return;
 	}
 	a->created = true;
+	agent_make_points(config, a->root);
 	dink_strv_addl(&args, "create", "--bundle", DINK_BUNDLE_DIR, NULL);
 	run_crun(new_proc(a, id, "", msg, terminal), &args, process);
 }

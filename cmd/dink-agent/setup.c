@@ -6,16 +6,24 @@
 #include "provision/vm/proto.h"
 
 #include <fcntl.h>
+#include <linux/btrfs.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/random.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 
 enum { MOUNTS_MAX = 256, DISK_WAIT_MS = 10000, ENTROPY_MAX = 4096 };
 
 #define READAHEAD_KB "1024"
+
+#ifndef EXT4_IOC_RESIZE_FS /* Linux 3.3; its header is not for user space */
+#define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
+#endif
 
 static char *mounted[MOUNTS_MAX]; /* in the order they were made */
 static size_t n_mounted;
@@ -140,6 +148,58 @@ static void set_readahead(const char *target)
 	int r = agent_write_file(path, READAHEAD_KB);
 	if (r < 0)
 		agent_say("%s: %s", path, strerror(-r));
+}
+
+/* The kernel hears of it by an interrupt, and works on that in its own time. */
+static int wait_length(const char *dev, uint64_t bytes)
+{
+	for (int waited = 0; waited < DISK_WAIT_MS; waited += 10) {
+		_cleanup_close_ int fd = open(dev, O_RDONLY | O_CLOEXEC);
+		uint64_t now = 0;
+
+		if (fd < 0 || ioctl(fd, BLKGETSIZE64, &now) < 0)
+			return -errno;
+		if (now >= bytes)
+			return 0;
+		usleep(10000);
+	}
+	return -ETIMEDOUT;
+}
+
+static int take_room(int fd, uint64_t bytes)
+{
+	struct btrfs_ioctl_vol_args all = {.name = "max"};
+	struct statfs fs;
+	uint64_t blocks;
+
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	if (fs.f_type == BTRFS_SUPER_MAGIC)
+		return ioctl(fd, BTRFS_IOC_RESIZE, &all) < 0 ? -errno : 0;
+	if (fs.f_type != EXT4_SUPER_MAGIC || fs.f_bsize <= 0)
+		return -EOPNOTSUPP;
+	blocks = bytes / (uint64_t)fs.f_bsize;
+	return ioctl(fd, EXT4_IOC_RESIZE_FS, &blocks) < 0 ? -errno : 0;
+}
+
+int agent_grow(struct json_object *msg, struct dink_err *err)
+{
+	const char *serial = dink_json_str_or(msg, "serial", "");
+	uint64_t bytes = (uint64_t)dink_json_int_or(msg, "bytes", 0);
+	_cleanup_free_ char *dev = find_disk(serial), *target = NULL;
+	int r = -ENODEV;
+
+	if (!dink_starts_with(serial, DINK_DISK_SERIAL) || !dev)
+		return dink_err_set(err, DINK_E_HOST, ENODEV, "no disk with serial '%s'", serial);
+	target = xasprintf("/run/dink/disks/%s", serial + strlen(DINK_DISK_SERIAL));
+	_cleanup_close_ int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open %s", target);
+	r = wait_length(dev, bytes);
+	if (r == 0)
+		r = take_room(fd, bytes);
+	return r < 0 ? dink_err_set(err, DINK_E_HOST, -r, "growing the filesystem of %s", serial)
+		     : 0;
 }
 
 static int do_mount(struct json_object *m, struct dink_err *err)

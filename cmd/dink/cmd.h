@@ -79,8 +79,8 @@ extern const struct dink_command cmd_up, cmd_down, cmd_status, cmd_exec, cmd_she
 	cmd_disk_cat, cmd_disk_copy_in, cmd_disk_copy_out, cmd_disk_snapshot, cmd_disk_export,
 	cmd_disk_import, cmd_disk_mount, cmd_disk_unmount, cmd_disk_trim, cmd_disk_docker, cmd_env,
 	cmd_privileges_explain, cmd_privileges_needs, cmd_privileges_diff, cmd_privileges_minimize,
-	cmd_privileges_trace, cmd_gc, cmd_version, cmd_help, cmd_complete, cmd_forward;
-extern const struct dink_command cmd_matrix;
+	cmd_privileges_trace, cmd_matrix, cmd_explain, cmd_gc, cmd_version, cmd_help, cmd_complete,
+	cmd_forward;
 
 /* NULL-terminated, in the order help shows them; hidden ones (no summary) last */
 extern const struct dink_command *const cmd_table[];

@@ -15,6 +15,7 @@ const struct dink_command *const cmd_table[] = {
 	&cmd_validate,
 	&cmd_schema,
 	&cmd_doctor,
+	&cmd_explain,
 	&cmd_matrix,
 	&cmd_privileges_explain,
 	&cmd_privileges_needs,

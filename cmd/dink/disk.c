@@ -10,6 +10,7 @@
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
 #include "provision/step/instance.h"
+#include "provision/step/store.h"
 
 #include <dirent.h>
 
@@ -209,10 +210,19 @@ struct force_opts {
 static int run_disk_clone(struct dink_args *args, struct dink_err *err)
 {
 	const struct force_opts *o = args->opts;
-	const struct dink_disk_clone_how how = {.force = o->force, .progress = &args->progress};
+	_cleanup_close_ int held = -1;
+	int r;
 
 	dink_catch_interrupts();
-	int r = dink_disk_clone(args->v[0], args->v[1], &how, err);
+	r = dink_disk_rest(args->v[0], &held, err);
+	if (r == 0) {
+		const struct dink_disk_clone_how how = {
+			.force = o->force, .at_rest = held >= 0, .progress = &args->progress};
+		r = dink_disk_clone(args->v[0], args->v[1], &how, err);
+	}
+	/* the VM goes on before anything is printed */
+	if (held >= 0)
+		close(TAKE_FD(held));
 	return r < 0 ? r : show(args->v[1], args->json, err);
 }
 
@@ -285,7 +295,9 @@ const struct dink_command cmd_disk_clone = {
 	.name = "disk clone",
 	.operands = "FILE NEW",
 	.summary = "a copy of an image with a UUID of its own; blocks are shared where they can be",
-	.examples = "  dink disk clone store.img store-2.img\n",
+	.examples = "  dink disk clone store.img store-2.img\n"
+		    "  dink disk clone /var/lib/dink/instances/net/disks/store.img now.img    "
+		    "of a VM that runs\n",
 	.opts = clone_opts,
 	.opts_size = sizeof(struct force_opts),
 	.min_args = 2,

@@ -9,6 +9,7 @@
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
+#include "provision/step/store.h"
 
 /* The kernel that images are read with; how borrows from k. */
 static int get_kernel(struct dink_args *args, bool writable, struct dink_kernel *k,
@@ -29,13 +30,27 @@ static int get_kernel(struct dink_args *args, bool writable, struct dink_kernel 
 	return r;
 }
 
+/* What a VM could not look into either is told before there is a kernel and a VM. */
+static int check_image(const char *path, struct dink_err *err)
+{
+	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe p = {};
+	int r = dink_disk_probe(path, &p, err);
+
+	if (r < 0 || (p.type && STREQ(p.usage ? p.usage : "", "filesystem")))
+		return r;
+	dink_err_set(err, DINK_E_USAGE, 0, "%s holds no filesystem", path);
+	return dink_err_hint(err, "dink disk show %s", path);
+}
+
 static int open_image(struct dink_args *args, bool writable, struct dink_look **ret,
 		      struct dink_err *err)
 {
 	_cleanup_(dink_kernel_clear) struct dink_kernel k = {};
 	struct dink_look_how how;
-	int r = get_kernel(args, writable, &k, &how, err);
+	int r = check_image(args->v[0], err);
 
+	if (r == 0)
+		r = get_kernel(args, writable, &k, &how, err);
 	return r < 0 ? r : dink_look_open(args->v[0], &how, ret, err);
 }
 
@@ -57,6 +72,15 @@ static int check_paths(struct dink_args *args, int from, int to, struct dink_err
 	return r;
 }
 
+/* Operands from..to-1 are files or folders here. */
+static int check_local(struct dink_args *args, int from, int to, struct dink_err *err)
+{
+	for (int i = from; i < to; i++)
+		if (access(args->v[i], F_OK) < 0)
+			return dink_err_set(err, DINK_E_USAGE, errno, "%s", args->v[i]);
+	return 0;
+}
+
 static int run_disk_resize(struct dink_args *args, struct dink_err *err)
 {
 	_cleanup_(dink_kernel_clear) struct dink_kernel k = {};
@@ -68,6 +92,9 @@ static int run_disk_resize(struct dink_args *args, struct dink_err *err)
 	if (dink_parse_size(args->v[1], &bytes) < 0)
 		return dink_err_set(err, DINK_E_USAGE, 0, "'%s' is no size (2GiB, 512M)",
 				    args->v[1]);
+	r = dink_disk_grow(args->v[0], bytes, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	r = dink_disk_probe(args->v[0], &p, err);
 	if (r == 0 && p.type && STREQ(p.type, "btrfs"))
 		r = get_kernel(args, true, &k, &how, err);
@@ -80,8 +107,10 @@ static int run_disk_trim(struct dink_args *args, struct dink_err *err)
 	_cleanup_(dink_disk_probe_clear) struct dink_disk_probe before = {}, after = {};
 	_cleanup_free_ char *was = NULL, *is = NULL;
 	struct dink_look_how how;
-	int r = dink_disk_probe(args->v[0], &before, err);
+	int r = check_image(args->v[0], err);
 
+	if (r == 0)
+		r = dink_disk_probe(args->v[0], &before, err);
 	if (r == 0)
 		r = get_kernel(args, true, &k, &how, err);
 	if (r == 0)
@@ -228,6 +257,8 @@ static int run_disk_copy_out(struct dink_args *args, struct dink_err *err)
 	int r = check_paths(args, 1, args->n - 1, err);
 
 	if (r == 0)
+		r = check_local(args, args->n - 1, args->n, err);
+	if (r == 0)
 		r = open_image(args, false, &in, err);
 	for (int i = 1; r == 0 && i < args->n - 1; i++)
 		r = dink_look_copy_out(in, args->v[i], args->v[args->n - 1], err);
@@ -239,6 +270,8 @@ static int run_disk_copy_in(struct dink_args *args, struct dink_err *err)
 	_cleanup_(dink_look_freep) struct dink_look *in = NULL;
 	int r = check_absolute(args->v[args->n - 1], err);
 
+	if (r == 0)
+		r = check_local(args, 1, args->n - 1, err);
 	if (r == 0)
 		r = open_image(args, true, &in, err);
 	for (int i = 1; r == 0 && i < args->n - 1; i++)

@@ -9,6 +9,7 @@
 #include "provision/base/units.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <time.h>
 
 struct force_opts {
@@ -105,12 +106,15 @@ static int run_disk_import(struct dink_args *args, struct dink_err *err)
 {
 	const struct force_opts *o = args->opts;
 	_cleanup_close_ int fd = -1;
+	struct stat st;
 
 	dink_catch_interrupts();
 	fd = STREQ(args->v[0], "-") ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
 				    : open(args->v[0], O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return dink_err_set(err, DINK_E_USAGE, errno, "open %s", args->v[0]);
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		return dink_err_set(err, DINK_E_USAGE, EISDIR, "read %s", args->v[0]);
 	return dink_disk_import(fd, args->v[1], o->force, &args->progress, err);
 }
 

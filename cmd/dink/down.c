@@ -6,6 +6,7 @@
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
 #include "provision/scenario/scenario.h"
+#include "provision/step/failure.h"
 #include "provision/step/instance.h"
 
 struct down_opts {
@@ -54,6 +55,7 @@ static int down_one(const struct down_opts *o, const char *name, struct steps_vi
 		return dink_err_set(err, DINK_E_USAGE, 0, "\"%s\" is no instance's name", name);
 	r = dink_step_open(&open, &ctx, err);
 	if (r == -ENOENT && !dink_err_is_set(err)) {
+		dink_failure_forget(name);
 		r = dink_instance_load(name, &known, err); /* says which names there are */
 		return r < 0 ? r : 0;
 	}
@@ -61,6 +63,8 @@ static int down_one(const struct down_opts *o, const char *name, struct steps_vi
 		return r;
 	r = dink_steps_undo(ctx, false, o->volumes, err);
 	steps_view_end(view);
+	if (r == 0)
+		dink_failure_forget(name);
 	return r;
 }
 

@@ -52,3 +52,6 @@ int cmd_image_end_fetch(const struct cmd_image_end *e, const struct cmd_skopeo_o
 int cmd_image_end_store(const struct cmd_image_end *e, const struct cmd_skopeo_opts *o,
 			struct dink_err *err);
 void cmd_image_end_close(struct cmd_image_end *e);
+
+/* cmd_image_copy_store() - `image copy --store`: operands are layers (image_store.c) */
+int cmd_image_copy_store(struct dink_args *args, bool force, struct dink_err *err);

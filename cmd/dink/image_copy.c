@@ -7,7 +7,7 @@
 #include "provision/base/units.h"
 
 struct copy_opts {
-	bool whole;
+	bool whole, store, force;
 	const char *as;
 	struct cmd_skopeo_opts skopeo;
 };
@@ -200,6 +200,13 @@ static int run_copy(struct dink_args *args, struct dink_err *err)
 	int r = o->as ? dink_ref_check(o->as, err) : 0;
 
 	dink_catch_interrupts();
+	if (o->store && (o->whole || o->as))
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    "--store copies all that a daemon has: no --whole, no --as");
+	if (o->force && !o->store)
+		return dink_err_set(err, DINK_E_USAGE, 0, "--force goes with --store");
+	if (o->store)
+		return cmd_image_copy_store(args, o->force, err);
 	if (r == 0)
 		r = open_targets(args->v[1], &to, &n, err);
 	if (r == 0)
@@ -217,6 +224,11 @@ static const struct dink_opt copy_options[] = {
 	 "send also the layers that a target has already", DINK_COMPLETE_NONE},
 	{0, "as", DINK_OPT_STRING, offsetof(struct copy_opts, as), "NAME[:TAG]",
 	 "what the image is called in the targets", DINK_COMPLETE_NONE},
+	{0, "store", DINK_OPT_FLAG, offsetof(struct copy_opts, store), NULL,
+	 "all that a layer's daemon has, by a clone of its disk", DINK_COMPLETE_NONE},
+	{'f', "force", DINK_OPT_FLAG, offsetof(struct copy_opts, force), NULL,
+	 "with --store: stop the targets, replace their stores and start them again",
+	 DINK_COMPLETE_NONE},
 	{0, "authfile", DINK_OPT_STRING, offsetof(struct copy_opts, skopeo.authfile), "FILE",
 	 "credentials for registries; only skopeo reads it", DINK_COMPLETE_FILE},
 	{0, "insecure", DINK_OPT_FLAG, offsetof(struct copy_opts, skopeo.insecure), NULL,
@@ -234,7 +246,8 @@ const struct dink_command cmd_image_copy = {
 		"  dink image copy docker-in-kata/proxy:app:1 web/one,web/two,web/three\n"
 		"  dink image copy unix:///run/podman/podman.sock:app host --json\n"
 		"  dink image copy host:debian docker-archive:/tmp/debian.tar,oci:/tmp/debian\n"
-		"  dink image copy docker://registry.example/app:1 web/one --authfile auth.json\n",
+		"  dink image copy docker://registry.example/app:1 web/one --authfile auth.json\n"
+		"  dink image copy --store --force net/seed net/host-1,net/host-2\n",
 	.opts = copy_options,
 	.opts_size = sizeof(struct copy_opts),
 	.min_args = 2,

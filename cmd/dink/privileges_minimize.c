@@ -150,7 +150,6 @@ static void print_answer(const struct dink_args *args, const struct minimize *m,
 static int search(struct dink_args *args, struct minimize *m, struct dink_err *err)
 {
 	_cleanup_free_ bool *keep = xcalloc(m->n_items + 1, sizeof(*keep));
-	_cleanup_(dink_err_clear) struct dink_err ignored = {};
 	bool works = false;
 	int r;
 

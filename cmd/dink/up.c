@@ -7,7 +7,9 @@
 #include "provision/base/file.h"
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
+#include "provision/explain/explain.h"
 #include "provision/plan/plan.h"
+#include "provision/step/failure.h"
 #include "provision/step/instance.h"
 
 #include <sys/stat.h>
@@ -110,6 +112,10 @@ static int undo_failed(struct dink_step_ctx *ctx, const struct up_opts *o, struc
 	_cleanup_(dink_err_clear) struct dink_err second = {};
 
 	steps_view_end(view);
+	if (err->code != DINK_E_INTR) {
+		dink_failure_save(dink_step_instance(ctx), err);
+		dink_explain_err(err);
+	}
 	if (o->keep) {
 		if (!err->hint)
 			dink_err_hint(err, "what was made is kept: dink status, dink down %s",
@@ -150,7 +156,10 @@ static int run_steps(const struct up_opts *o, const struct dink_scenario *s,
 	if (r == 0)
 		r = dink_steps_run(ctx, &steps, err);
 	steps_view_end(view);
-	return r == 0 ? 0 : undo_failed(ctx, o, view, err);
+	if (r < 0)
+		return undo_failed(ctx, o, view, err);
+	dink_failure_forget(s->name);
+	return 0;
 }
 
 /* What the user types to call us: "dink" where that finds this very program, else its path. */

@@ -52,6 +52,12 @@ int dink_place_parse(const char *text, struct dink_place **ret, struct dink_err 
  * until *ret_fd is closed (also by our death)
  */
 int dink_place_hold(const struct dink_place *place, int *ret_fd, struct dink_err *err) _must_check_;
+/*
+ * dink_place_grow() - a disk that a dink-vm has for writing gets longer, and its filesystem with it
+ * @name: of the image's file, without folders; @bytes: more than it has
+ */
+int dink_place_grow(const struct dink_place *place, const char *name, uint64_t bytes,
+		    struct dink_err *err) _must_check_;
 /* dink_dial() - a stream to the unix socket `path` inside the place; *ret_fd owned by the caller */
 int dink_dial(const struct dink_place *place, const char *path, int *ret_fd,
 	      struct dink_err *err) _must_check_;

@@ -285,6 +285,25 @@ int dink_place_hold(const struct dink_place *place, int *ret_fd, struct dink_err
 	return r;
 }
 
+int dink_place_grow(const struct dink_place *place, const char *name, uint64_t bytes,
+		    struct dink_err *err)
+{
+	struct json_object *ask;
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (place->kind != DINK_PLACE_VM)
+		return dink_err_set(err, DINK_E_BUG, EINVAL, "a disk of what is no VM");
+	r = dink_dial(place->parent, place->control, &fd, err);
+	if (r < 0)
+		return r;
+	ask = dink_json_new();
+	dink_json_set_str(ask, "op", "grow");
+	dink_json_set_str(ask, "name", name);
+	dink_json_set_int(ask, "bytes", (int64_t)bytes);
+	return ask_monitor(fd, ask, "let a disk grow", HOLD_TIMEOUT_MS, err);
+}
+
 int dink_dial(const struct dink_place *place, const char *path, int *ret_fd, struct dink_err *err)
 {
 	_cleanup_close_ int fd = -1;

@@ -99,15 +99,17 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 static void podman_command(struct dink_plan_layer *l)
 {
 	dink_strv_addf(&l->env, "STORAGE_DRIVER=%s", l->storage_driver);
-	if (l->spec->rootless) {
-		dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver,
-			       "--runtime", "crun", "system", "service", "--time=0",
-			       "unix:///run/podman/podman.sock", NULL);
-		return;
-	}
 	/* Podman's own default, crun, wants CAP_SYS_RESOURCE to load the device filter of cgroup v2 */
 	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, "--runtime",
-		       "runc", "system", "service", "--time=0", "unix:///run/podman.sock", NULL);
+		       l->spec->rootless ? "crun" : "runc", NULL);
+	for (size_t i = 0; i < l->n_disks; i++)
+		if (l->disks[i].image_store)
+			dink_strv_addf(&l->command, "--storage-opt=overlay.imagestore=%s/storage",
+				       l->disks[i].target);
+	dink_strv_addl(&l->command, "system", "service", "--time=0",
+		       l->spec->rootless ? "unix:///run/podman/podman.sock"
+					 : "unix:///run/podman.sock",
+		       NULL);
 }
 
 static void make_command(struct dink_plan *p, struct dink_plan_layer *l, const struct dink_facts *f,

@@ -55,6 +55,7 @@ struct dink_plan_mount {
 	int disk; /* index in disks */
 	char *target;
 	bool read_only;
+	bool image_store; /* another podman's */
 };
 
 struct dink_plan_layer {

@@ -96,6 +96,8 @@ static struct json_object *layer_disks_to_json(const struct dink_plan *p,
 		dink_json_set_str(o, "disk", p->disks[l->disks[i].disk].name);
 		dink_json_set_str(o, "target", l->disks[i].target);
 		dink_json_set_bool(o, "read_only", l->disks[i].read_only);
+		if (l->disks[i].image_store)
+			dink_json_set_bool(o, "image_store", true);
 		json_object_array_add(list, o);
 	}
 	return list;
@@ -103,6 +105,7 @@ static struct json_object *layer_disks_to_json(const struct dink_plan *p,
 
 static struct json_object *layer_to_json(const struct dink_plan *p, const struct dink_plan_layer *l)
 {
+	_cleanup_free_ char *data_root = dink_plan_data_root(l->spec);
 	struct json_object *o = dink_json_new();
 
 	dink_json_set_str(o, "path", l->path);
@@ -118,6 +121,7 @@ static struct json_object *layer_to_json(const struct dink_plan *p, const struct
 	dink_json_set_int(o, "cpus", l->spec->cpus);
 	dink_json_set_int(o, "memory_bytes", (int64_t)l->spec->memory_bytes);
 	dink_json_set_str(o, "daemon", dink_daemon_name(l->spec->daemon));
+	dink_json_set_str(o, "data_root", data_root);
 	dink_json_set_str(o, "storage_driver", l->storage_driver);
 	dink_json_set_str(o, "storage_reason", l->storage_reason);
 	dink_json_set(o, "disks", layer_disks_to_json(p, l));
@@ -256,8 +260,9 @@ static void print_layer(struct dink_str *s, const struct dink_plan *p,
 			"%sroot: the image as a read-only disk, a writable overlay in the guest\n",
 			pad);
 	for (size_t i = 0; i < l->n_disks; i++)
-		dink_str_addf(s, "%sdisk %s at %s%s\n", pad, p->disks[l->disks[i].disk].name,
-			      l->disks[i].target, l->disks[i].read_only ? ", read-only" : "");
+		dink_str_addf(s, "%sdisk %s at %s%s%s\n", pad, p->disks[l->disks[i].disk].name,
+			      l->disks[i].target, l->disks[i].read_only ? ", read-only" : "",
+			      l->disks[i].image_store ? ": more images for podman" : "");
 	if (l->storage_driver)
 		dink_str_addf(s, "%s%s: storage driver %s on %s", pad,
 			      dink_daemon_name(l->spec->daemon), l->storage_driver,

@@ -39,7 +39,8 @@ static int add_disk(struct dink_plan *p, size_t *cap, const struct dink_disk_spe
 static void use_disk(struct dink_plan_layer *l, int disk, const char *target, bool read_only)
 {
 	l->disks = xreallocarray(l->disks, l->n_disks + 1, sizeof(*l->disks));
-	l->disks[l->n_disks++] = (struct dink_plan_mount){disk, xstrdup(target), read_only};
+	l->disks[l->n_disks++] = (struct dink_plan_mount){
+		.disk = disk, .target = xstrdup(target), .read_only = read_only};
 }
 
 static int find_disk(const struct dink_plan *p, const char *name)
@@ -198,6 +199,24 @@ static int check_host_mounts(const struct dink_plan *p, const struct dink_plan_l
 	return 0;
 }
 
+/* Podman's overlay driver reads other stores beside its own, its btrfs driver does not. */
+static int check_image_stores(const struct dink_plan *p, const struct dink_plan_layer *l,
+			      struct dink_err *err)
+{
+	for (size_t i = 0; i < l->n_disks; i++) {
+		const struct dink_plan_mount *m = &l->disks[i];
+
+		if (!m->image_store || STREQ(l->storage_driver, "overlay"))
+			continue;
+		dink_plan_layer_error(p, l, DINK_E_SCENARIO, err,
+				      "layer %s keeps images with %s, and podman reads the image "
+				      "store %s with overlay only",
+				      l->path, l->storage_driver, p->disks[m->disk].name);
+		return dink_err_hint(err, "filesystem: ext4 for both disks");
+	}
+	return 0;
+}
+
 int dink_plan_storage(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
 {
 	_cleanup_free_ bool *in_vm = xcalloc(p->n_layers + 1, sizeof(bool));
@@ -222,10 +241,13 @@ int dink_plan_storage(struct dink_plan *p, const struct dink_facts *f, struct di
 			if (want->clone)
 				disk = add_clone(p, &cap, l, disk);
 			use_disk(l, disk, want->target, want->read_only);
+			l->disks[l->n_disks - 1].image_store = want->image_store;
 		}
 		r = check_host_mounts(p, l, f, in_vm[i], err);
 		if (r == 0 && l->spec->daemon != DINK_DAEMON_NONE)
 			r = choose_driver(p, &cap, l, f, in_vm[i], err);
+		if (r == 0)
+			r = check_image_stores(p, l, err);
 		if (r < 0)
 			return r;
 	}

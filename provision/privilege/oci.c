@@ -12,8 +12,11 @@
 #include <inttypes.h>
 #include <linux/capability.h>
 
-/* Docker 20.10's built-in profile with the fourteen default capabilities, of 368 (measured) */
-enum { DOCKER_DEFAULT_CALLS = 292 };
+/*
+ * Docker 20.10's built-in profile, of 368 calls: measured, by reading the filter of a container.
+ * With the fourteen default capabilities, and what the two others of the table add to it.
+ */
+enum { DOCKER_CALLS = 292, DOCKER_CALLS_SYS_ADMIN = 22, DOCKER_CALLS_SYS_PTRACE = 5 };
 
 static const struct {
 	const char *path;
@@ -241,7 +244,11 @@ static int count_calls(const struct dink_privileges *p, const char *base, size_t
 	bool all = dink_privileges_have(p, DINK_GRANT_SYSCALL, "*");
 	int r;
 
-	*ret = DOCKER_DEFAULT_CALLS;
+	*ret = DOCKER_CALLS;
+	if (has_capability(p, CAP_SYS_ADMIN))
+		*ret += DOCKER_CALLS_SYS_ADMIN;
+	if (has_capability(p, CAP_SYS_PTRACE))
+		*ret += DOCKER_CALLS_SYS_PTRACE;
 	if (!dink_privileges_wants_seccomp(p))
 		return 0;
 	*ret = 0;

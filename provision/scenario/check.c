@@ -237,6 +237,22 @@ static void refuse_read_only_clone(struct check *c, const struct dink_layer_disk
 					    "clone: true");
 }
 
+/* What another podman may change is no store to read from; Docker reads no store but its own. */
+static void check_image_store(struct check *c, const struct dink_layer *l,
+			      const struct dink_layer_disk *d)
+{
+	if (!d->read_only &&
+	    dink_report_at(c->report, d->mark, "disk '%s' is an image store and not read-only",
+			   dink_shown(d->disk).s))
+		dink_report_hint(c->report, "read_only: true");
+	if (l->daemon != DINK_DAEMON_PODMAN && !refused(l, "daemon") &&
+	    dink_report_at(c->report, d->mark,
+			   "disk '%s' is an image store, and layer '%s' does not run podman",
+			   dink_shown(d->disk).s, dink_shown(l->name).s))
+		dink_report_hint(c->report, "daemon: podman; Docker gets a store of its own by "
+					    "clone: true");
+}
+
 static void check_disk_names(struct check *c, const struct dink_layer *l, uint64_t copies)
 {
 	for (size_t i = 0; i < l->n_disks; i++) {
@@ -245,6 +261,8 @@ static void check_disk_names(struct check *c, const struct dink_layer *l, uint64
 
 		if (d->clone && d->read_only)
 			refuse_read_only_clone(c, d);
+		if (d->image_store)
+			check_image_store(c, l, d);
 		if (spec && d->clone) {
 			add_clone(c, (struct disk_use){spec, l, d, copies});
 			continue;

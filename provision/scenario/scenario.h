@@ -113,6 +113,7 @@ struct dink_layer_disk {
 	char *target; /* absolute path in the layer */
 	bool read_only;
 	bool clone;	       /* of the disk, for each copy of the layer, is what is mounted */
+	bool image_store;      /* it is another podman's store, and its images are this one's */
 	struct dink_mark mark; /* of the disk's name */
 };
 

@@ -241,6 +241,16 @@ static const struct dink_field layer_disk_fields[] = {
 		       "first comes up. A virtual machine that writes the disk comes up before, "
 		       "with the images of the layers inside.",
 	},
+	{
+		.key = "image_store",
+		.kind = DINK_FIELD_BOOL,
+		AT(dink_layer_disk, image_store),
+		.fallback = "false",
+		.example = "image_store: true",
+		.doc = "The disk is one that a layer with 'daemon: podman' had at "
+		       "/var/lib/containers. Its images are there for this layer's podman, too, "
+		       "and are not copied. Needs read_only: true.",
+	},
 	{},
 };
 

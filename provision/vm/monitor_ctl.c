@@ -136,6 +136,11 @@ static void relay(void *ctx, struct json_object *msg)
 		pass_reply(c, msg);
 }
 
+void mon_client_relay(struct mon_client *c, struct json_object *msg)
+{
+	relay(c, msg);
+}
+
 static void ask_guest(struct mon_client *c, struct json_object *msg, dink_chan_reply_fn fn)
 {
 	c->pending++;
@@ -510,6 +515,7 @@ static const struct {
 	{"checkpoint", mon_checkpoint},
 	{"checkpointed", mon_checkpointed},
 	{"hold", mon_hold},
+	{"grow", mon_grow},
 };
 
 static void take_request(struct mon_client *c, const char *text, size_t len)

@@ -36,6 +36,7 @@ struct mon_log {
 };
 
 struct monitor;
+struct mon_table; /* monitor_proc.c */
 
 /* One program beside the container's own, started by exec. */
 struct mon_exec {
@@ -107,7 +108,8 @@ struct monitor {
 	struct dink_source *links_timer;
 	bool dns_relayed;
 	bool incoming_done;
-	int group_fd, proc_fd; /* the memory group and /proc, -1: none */
+	struct mon_table *table; /* /proc of the monitor's view; NULL: empty there */
+	int group_fd, proc_fd;	 /* the memory group and /proc, -1: none */
 	bool group_v2, out_of_memory;
 	int control_fd;
 	struct dink_source *control_source, *accept_timer;
@@ -148,6 +150,9 @@ int mon_drop_mounts(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_checkpoint(struct mon_client *c, struct json_object *req);
 void mon_checkpointed(struct mon_client *c, struct json_object *req);
 void mon_hold(struct mon_client *c, struct json_object *req);
+
+/* monitor_disk.c */
+void mon_grow(struct mon_client *c, struct json_object *req);
 void mon_ckpt_client_gone(struct mon_client *c);
 void mon_set_capabilities(struct monitor *m, dink_qmp_reply_fn fn);
 void mon_migrated(struct monitor *m, const char *status); /* QEMU's word on save or load */
@@ -168,6 +173,13 @@ void mon_restore_renew(struct monitor *m); /* once loaded and hooks are done */
 /* mon_enter_root() - once the guest has the container: then its mount points are there */
 int mon_enter_root(struct monitor *m, struct dink_err *err) _must_check_;
 
+/* monitor_proc.c */
+/*
+ * mon_proc_mount() - a /proc with the guest's processes, made anew for who opens it; ret: -1 with errno
+ * where that cannot be, and nothing is mounted then
+ */
+int mon_proc_mount(struct monitor *m, const char *path);
+
 /* monitor_oom.c */
 void mon_oom_open(struct monitor *m); /* while the host's folders can be seen */
 void mon_oom_tell(struct monitor *m); /* at the end, where the guest ran out of memory */
@@ -187,6 +199,8 @@ void mon_see_links(struct monitor *m);				  /* now, if there was a change */
 /* monitor_ctl.c */
 void mon_answer(struct mon_client *c, struct json_object *msg); /* takes */
 void mon_answer_error(struct mon_client *c, int e, const char *text);
+/* mon_client_relay() - the end of c->pending++: msg for it, if it is still there; NULL = VM gone */
+void mon_client_relay(struct mon_client *c, struct json_object *msg);
 
 int mon_listen(struct monitor *m, struct dink_err *err) _must_check_;
 void mon_exec_exited(struct monitor *m, const char *name, int status);

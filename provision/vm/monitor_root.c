@@ -2,8 +2,9 @@
 /*
  * What an engine finds that joins the container's mount namespace by the monitor's pid: Podman's cp
  * does that, and then opens paths as the user wrote them. So the monitor goes into a namespace whose
- * root is the container's, with its volumes where they belong. What only the guest has (tmpfs, /proc,
- * /dev) is empty and read-only there: better an error than a file that nobody sees.
+ * root is the container's, with its volumes where they belong. What only the guest has (tmpfs, /dev)
+ * is empty and read-only there: better an error than a file that nobody sees. /proc has the guest's
+ * processes (monitor_proc.c).
  *
  * QEMU and virtiofsd stay in the namespace they were started in. Every path of the container's is
  * looked up after the change of root, so that no link in an image leads out.
@@ -67,6 +68,13 @@ static int enter(struct monitor *m, const char *root)
 	return fchdir(cwd) < 0 ? -errno : 0;
 }
 
+static int put_empty(struct monitor *m, const char *to)
+{
+	if (STREQ(to, "/proc") && mon_proc_mount(m, to) == 0)
+		return 0;
+	return mount("guest", to, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k");
+}
+
 static void put_volumes(struct monitor *m, const struct tree *trees, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -77,9 +85,8 @@ static void put_volumes(struct monitor *m, const struct tree *trees, size_t n)
 		if (trees[i].fd >= 0)
 			r = (int)syscall(SYS_move_mount, trees[i].fd, "", AT_FDCWD, to,
 					 MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
-		else if (mount("guest", to, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k") <
-			 0)
-			r = -1;
+		else
+			r = put_empty(m, to);
 		/* below what is empty here there is nothing to mount on */
 		if (r < 0 && errno != ENOENT)
 			mon_trace(m, "a mount is missing in the monitor's view");

@@ -56,8 +56,9 @@
  *	{"op":"dns","address":"127.0.0.11","stream":ID}   once: UDP datagrams that come to port 53
  *	            of this address go over the stream and back (provision/vm/dgram.h)
  *	{"op":"pause"} {"op":"resume"}
- *	{"op":"ps"} -> {"pids":[..],"processes":[{"pid":N,"ppid":N,"uid":N,"gid":N,
- *	            "name":"..","args":[".."]}]}   each without what is too long
+ *	{"op":"ps","texts":B} -> {"pids":[..],"processes":[{"pid":N,"ppid":N,"uid":N,"gid":N,
+ *	            "name":"..","args":[".."]}]}   each without what is too long; with texts the
+ *	            first 256 have "stat" and "status" of /proc, and "btime" says when the guest booted
  *	{"op":"stats"} -> {"cpu":{cpu.stat},"memory":{"current":N,"peak":N,"max":N,"stat":{..}},
  *	            "pids":{"current":N,"max":N},"io":[{"device":"M:N","rbytes":N,..}],
  *	            "network":[{"name":"eth0","rx_bytes":N,...}]}     a limit of none is -1
@@ -65,6 +66,8 @@
  *	{"op":"hold","freeze":B,"sync":B}   the container is frozen, and the answer is the last that is
  *	            sent until release or renew: then the VM can be stopped between two frames. With
  *	            sync its disks have all that was written
+ *	{"op":"grow","serial":"..","bytes":N}   the filesystem of this disk, which is so long now,
+ *	            takes all of it
  *	{"op":"release"}       as if hold had not been
  *	{"op":"renew","time_ns":N,"entropy":"BASE64","hostname":"..","machine_id":"HEX","links":[..]}
  *	            the first request to a clone: identity and network, then release

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # wall, ours and peer are set by lib.bash
-# Images between levels. The image is docker-host, 320 MB of real files, with a layer of 180 MB of
-# noise on it and one of 4 MB: 500 MB. DAEMONS says how many plain dockerds get it at once (16), ROWS
-# which rows are wanted (plain base_there many vm).
+# shellcheck disable=SC2154,SC2034 # wall is set, and ours and peer are read, by lib.bash
+# Images between levels. DAEMONS says how many plain dockerds get one at once (16), ROWS which rows
+# are wanted (plain base_there many vm).
 
-bench_image=dink-bench:1
-bench_base=dink-bench-base:1
 images_rows=${ROWS:-plain base_there many vm}
 
 images_scenario() {
@@ -36,14 +33,7 @@ images_up() {
 	build/dink up -q "$bench_dir/images.yaml"
 	host_socket=$(build/dink env bench-images --json | jq -r .DOCKER_HOST)
 	plain_socket=$(build/dink env bench-images/plain --json | jq -r .DOCKER_HOST)
-	mkdir "$bench_dir/context"
-	head -c 180000000 /dev/urandom >"$bench_dir/context/noise"
-	head -c 4000000 /dev/urandom >"$bench_dir/context/more"
-	printf 'FROM docker-host\nCOPY noise /noise\n' |
-		docker -H "$host_socket" build -q -t "$bench_base" -f - "$bench_dir/context" >/dev/null
-	printf 'FROM %s\nCOPY more /more\n' "$bench_base" |
-		docker -H "$host_socket" build -q -t "$bench_image" -f - "$bench_dir/context" >/dev/null
-	rm -r "$bench_dir/context"
+	image_make "$host_socket"
 }
 
 # What a row leaves in a daemon must not help the next one.
@@ -69,17 +59,7 @@ images_plain() {
 	ours=$(printf '%s\n' "${as[@]}" | median)
 	peer=$(printf '%s\n' "${bs[@]}" | median)
 	# the ratio is the peer's to ours: how many times quicker
-	images_times "500 MB, host to a runc layer" 1.0
-}
-
-# images_times WHAT BAR - $peer must be BAR times $ours or more
-images_times() {
-	local verdict=ok ratio
-	ratio=$(awk -v o="$ours" -v p="$peer" 'BEGIN { printf "%.2f", p / o }')
-	# shellcheck disable=SC2034 # storage.sh exits with it
-	awk -v r="$ratio" -v b="$2" 'BEGIN { exit !(r >= b) }' || { verdict=MISSED; bench_missed=1; }
-	printf '%-58s | %12s | %-12s | %s\n' "$1" "$ours s" "" ""
-	printf '%-58s | %12s | %-12s | %s\n' "  as a user would: $peer s; times quicker" "${ratio}x" ">= ${2}x" "$verdict"
+	quicker "500 MB, host to a runc layer" 1.0
 }
 
 images_base_there() {
@@ -110,34 +90,20 @@ images_vm() {
 	images_forget "$vm_socket"
 	clock vm_ours
 	ours=$wall
-	images_times "500 MB, host to a VM layer, TCG, against docker exec -i" 5
+	quicker "500 MB, host to a VM layer, TCG, against docker exec -i" 5
 }
 
 daemons_start() {
-	local i d
+	local i
 	daemons=()
 	storage_undo+=(daemons_stop)
 	for ((i = 0; i < n_daemons; i++)); do
-		d=$bench_dir/d$i
-		mkdir "$d"
-		setsid dockerd --bridge=none --iptables=false -s overlay2 --data-root "$d/data" \
-			--exec-root "$d/exec" -p "$d/pid" -H "unix://$d/s" \
-			--containerd-namespace "dink-bench-$i" --containerd-plugins-namespace "dink-benchp-$i" \
-			>"$d/log" 2>&1 </dev/null &
-		daemons+=("unix://$d/s")
-		wait_for 60 docker -H "unix://$d/s" version
+		daemon_start "$bench_dir/d$i"
+		daemons+=("unix://$bench_dir/d$i/s")
 	done
 }
 
-daemons_stop() {
-	local d p
-	for d in "$bench_dir"/d[0-9]*; do
-		[ -s "$d/pid" ] || continue
-		p=$(cat "$d/pid")
-		kill "$p"
-		while kill -0 "$p" 2>/dev/null; do sleep 0.1; done
-	done
-}
+daemons_stop() { daemon_stop "$bench_dir"/d[0-9]*; }
 
 daemons_ours() {
 	local list
@@ -158,12 +124,16 @@ images_many() {
 	images_forget "${daemons[@]}"
 	clock daemons_peer
 	peer=$wall
-	images_times "500 MB to $n_daemons daemons at once, against $n_daemons pipes" 4
+	quicker "500 MB to $n_daemons daemons at once, against $n_daemons pipes" 4
 	images_forget "${daemons[@]}"
 }
 
 storage_images() {
-	local r
-	images_up
-	for r in $images_rows; do "images_$r"; done
+	local r up=
+	for r in plain base_there many vm; do
+		[[ " $images_rows " == *" $r "* ]] || continue
+		[ -n "$up" ] || images_up
+		up=1
+		"images_$r"
+	done
 }

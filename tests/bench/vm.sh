@@ -157,10 +157,7 @@ vm() { build/dink-vm --guest "$guest" --root "$bench_dir/state" "$@"; }
 # a container with a dockerd of its own, from the image docker-host, on a block root
 make_daemon_bundle() {
 	local erofs caps
-	# the larger of the two images that ship with dink
-	build/dink image build -q debian docker-host >/dev/null
-	erofs=$(find "${DINK_CACHE_DIR:-/var/cache/dink}/images" -name root.erofs -printf '%s %p\n' |
-		sort -n | tail -n 1 | cut -d' ' -f2-)
+	erofs=$(build/dink image build --json docker-host | jq -r '.[-1].erofs') || return 1
 	# within its own kernel it may do what it likes
 	caps=$(for n in $(seq 0 40); do capsh "--decode=$(printf '%x' $((1 << n)))"; done |
 		sed 's/.*=\(.*\)/"\U\1"/' | paste -sd,)
@@ -205,9 +202,10 @@ restore() {
 row_restore() {
 	local colds=() warms=() i pids=()
 	cc -std=gnu17 -D_GNU_SOURCE -o "$bench_dir/sock" tests/e2e/tools/sock.c
-	make_daemon_bundle
+	make_daemon_bundle || { fail "restore of a dockerd: no image"; return; }
 	for ((i = 0; i < 7; i++)); do
-		clock cold && colds+=("$wall")
+		clock cold || { fail "cold start of a dockerd in a guest"; return; }
+		colds+=("$wall")
 		[ $i -eq 6 ] || vm delete --force cold
 	done
 	vm checkpoint --image-path "$bench_dir/image" cold
@@ -316,6 +314,7 @@ row_volume() {
 	peer_archive volume "$peer_volume_init"
 	for ((i = 0; i < 14; i++)); do
 		head -c 268435456 /dev/urandom >"$bench_dir/vol/read.$i"
+		sync # else who starts quicker shares the disk with this file and the round before
 		if [ $((i % 2)) -eq 0 ]; then
 			clock volume_vm $i && sed 's/^/vm /' "$bench_dir/out" >>"$bench_dir/volume"
 			docker rm -f volume >/dev/null

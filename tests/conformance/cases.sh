@@ -155,6 +155,7 @@ same "exec -d" 'start_d $I sleep 100; $E exec -d c1 sh -c "echo done >/tmp/d"; s
 differs "exec --privileged" "all capabilities in the VM also where the host withholds one" "^1$" 'start_d $I sleep 100; $E exec --privileged c1 grep CapEff /proc/self/status | wc -l'
 same "exec in one that ended" 'start_d $I true; $E wait c1; $E exec c1 true >/dev/null 2>&1; echo $?'
 same "exec sees the container's processes" 'start_d $I sleep 100; $E exec c1 ps -o comm | sort'
+lacks "the session of an exec" "crun starts it in one of its own, which the container's processes see as 0" "^0 0$" 'start_d $I sleep 100; $E exec c1 awk "{print (\$5 > 0), (\$6 > 0)}" /proc/self/stat'
 same "what exec leaves in the background" 'start_d $I sleep 100; $E exec c1 sh -c "sleep 50 >/dev/null 2>&1 & echo left"; $E exec c1 ps -o comm | grep -c sleep'
 same "ten at once" 'start_d $I sleep 100; for i in 1 2 3 4 5 6 7 8 9 10; do $E exec c1 sh -c "echo $i" & done | sort -n; wait'
 
@@ -188,7 +189,9 @@ same "--uts host" '[ "$(run --uts host $I hostname)" = "$(hostname)" ] && echo o
 same "--cgroup-parent" 'run --cgroup-parent /dinkcase $I echo ok; sleep 1; find /sys/fs/cgroup -depth -type d -path "*/dinkcase*" -exec rmdir {} + 2>/dev/null; :'
 differs "--cgroupns host" "a guest has cgroups of its own, and none of the host's above them" "^/$" 'run --cgroupns host $I sh -c "cut -d: -f3 /proc/self/cgroup | sort -u | head -n 1"'
 on podman
-lacks "--uidmap" "virtiofsd acts as the file's user, whom a user namespace's root cannot overrule: mount points are not made" "permission denied" 'run --uidmap 0:100000:65536 $I sh -c "cat /proc/self/uid_map; id -u; echo x >/tmp/x; stat -c %u /tmp/x /etc/passwd"'
+same "--uidmap" 'run --uidmap 0:100000:65536 $I sh -c "cat /proc/self/uid_map; id -u; echo x >/tmp/x; stat -c %u /tmp/x /etc/passwd"'
+same "--uidmap and mount points that are not there" 'mkdir v; chmod 777 v; run --uidmap 0:100000:65536 -v $PWD/v:/a/b/c -v $T/rootfs/etc/group:/x/y:ro $I sh -c "stat -c \"%n %u %g %a\" /a /a/b /x; wc -l </x/y; echo x >/a/b/c/f; stat -c %u /a/b/c/f"; stat -c %u v/f'
+lacks "--uidmap: root writes where a mode forbids it" "virtiofsd acts as the file's user, whom a user namespace's root cannot overrule" "Permission denied" 'run --uidmap 0:100000:65536 $I sh -c "mkdir -m 555 /tmp/d; echo x >/tmp/d/f; echo \$?"'
 same "--userns auto" 'run --userns auto $I true >/dev/null 2>&1; echo $?'
 same "--secret" 'echo hidden | $E secret create s1 - >/dev/null; run --secret s1 $I cat /run/secrets/s1; $E secret rm s1 >/dev/null'
 same "--umask, --tz" 'run --umask 0027 $I sh -c umask; run --tz UTC $I date +%Z'
@@ -282,10 +285,9 @@ same "update --memory" 'start_d -m 64m $I sleep 100; $E update -m 96m --memory-s
 same "pause and unpause" 'start_d $I sh -c "while :; do echo x; sleep 0.05; done"; $E pause c1 >/dev/null; $E inspect -f "{{.State.Status}}" c1; sleep 0.3; a=$($E logs c1 | wc -l); sleep 0.5; [ "$a" = "$($E logs c1 | wc -l)" ] && echo still; $E unpause c1 >/dev/null; sleep 0.5; [ "$a" -lt "$($E logs c1 | wc -l)" ] && echo on'
 same "exec in a paused one" 'start_d $I sleep 100; $E pause c1 >/dev/null; $E exec c1 true >/dev/null 2>&1; echo $?; $E unpause c1 >/dev/null'
 same "stop of a paused one" 'start_d $I sleep 100; $E pause c1 >/dev/null; $E unpause c1 >/dev/null; $E stop -t 0 c1 >/dev/null; echo $?'
-on docker
 same "top without words" 'start_d $I sh -c "sleep 77; true"; sleep 1; $E top c1 | awk "{print \$1, \$NF}"'
 on podman
-lacks "top without words" "Podman reads /proc in the namespaces of the monitor: top ID -eo pid,args asks in the guest" "^USER" 'start_d $I sh -c "sleep 77; true"; sleep 1; $E top c1 | awk "{print \$1, \$NF}"'
+same "top by Podman's own words" 'start_d -u user $I sh -c "sleep 77 & sleep 88"; sleep 1; $E exec -u 7 -d c1 sleep 99; sleep 0.5; $E top c1 user group ppid comm state capeff seccomp args | tr -s " "; $E top c1 pid etime time stime vsz rss | awk "NR > 1 {print NF >= 6}"; $E top -l >/dev/null 2>&1; echo $?'
 on both
 same "top" 'start_d $I sh -c "sleep 77 & sleep 88"; sleep 0.5; $E top c1 -eo pid,args | awk "NR > 1 {\$1 = \"\"; print}" | sort'
 same "top, of a user, with a tree" 'start_d -u user $I sh -c "sleep 77 & sleep 88"; sleep 0.5; $E exec -u root -d c1 sleep 99; sleep 0.5; $E top c1 -eo pid,ppid,user,comm,args >t; awk "NR > 1 {n[\$1] = \$4; p[NR] = \$2; \$1 = \"\"; l[NR] = \$0} END {for (i in l) {\$0 = l[i]; print (n[p[i]] ? n[p[i]] : \"none\"), \$2, \$3, \$4, \$5, \$6}}" t | sort'

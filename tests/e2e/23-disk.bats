@@ -180,7 +180,7 @@ on_btrfs() {
 	"$dink" disk create -s 64MiB -t ext4 b.img
 	before=$(sha256sum b.img)
 	run -6 --separate-stderr "$dink" disk clone a.img b.img
-	[[ $stderr == *"b.img holds a ext4 filesystem"*"--force"* ]]
+	[[ $stderr == *"b.img holds an ext4 filesystem"*"--force"* ]]
 	[ "$(sha256sum b.img)" = "$before" ]
 	run -0 "$dink" disk clone --force a.img b.img
 	[ "$(blkid -p -o value -s TYPE b.img)" = btrfs ]

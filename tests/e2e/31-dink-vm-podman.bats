@@ -96,6 +96,28 @@ vmrun() { pod run --ulimit nofile=1024:1024 "$@"; }
 	[ "$(ls "/proc/$(pod inspect -f '{{.State.Pid}}' cc)/root")" = "$(pod exec cc ls /)" ]
 }
 
+@test "podman top without words: the guest's processes and no others" {
+	vmrun -d --name cc --network none -u 1000 box:1 sh -c 'sleep 77 & sleep 88; true'
+	wait_for 10 eval '[ "$(pod top cc | grep -c "sleep [78]* *$")" = 2 ]'
+	pod top cc user pid ppid state args | tr -s ' ' >"$T/top"
+	printf 'USER PID PPID STATE COMMAND\nuser 1 0 S sh -c sleep 77 & sleep 88; true \nuser 2 1 S sleep 77 \nuser 3 1 S sleep 88 \n' |
+		diff - "$T/top"
+	# nothing of it stays, nothing can be put there
+	pid=$(pod inspect -f '{{.State.Pid}}' cc)
+	pod exec -u 0 cc kill 2
+	wait_for 5 eval '[ "$(pod top cc | grep -c "sleep 77 *$")" = 0 ]'
+	run -1 nsenter --mount --target "$pid" touch /proc/x
+	[[ "$output" == *"Read-only file system"* ]]
+}
+
+@test "podman run --uidmap: the namespace's root, and mount points that the image has not" {
+	mkdir -m 777 "$T/mapped"
+	run -0 vmrun --ulimit nproc=1024:1024 --rm --network none --uidmap 0:100000:65536 -v "$T/mapped:/new/v" box:1 \
+		sh -c 'awk "{print \$2}" /proc/self/uid_map; echo x >/new/v/f; stat -c "%u %a" /new /new/v/f'
+	[ "$output" = $'100000\n0 755\n0 644' ]
+	[ "$(stat -c %u "$T/mapped/f")" = 100000 ]
+}
+
 # --- by hand: the OCI command line ---
 
 bundle() {

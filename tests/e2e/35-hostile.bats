@@ -153,6 +153,9 @@ refused() {
 		for _ in 1 2 3 4 5 6; do
 			run -124 timeout 0.3 "$T/dink-vm" --root "$T/state" exec a true </dev/null
 		done
+		# nor does whoever reads /proc in the monitor's view wait for ever
+		run -0 timeout 10 nsenter --mount --target "$pid" ls /proc
+		[ -z "$output" ]
 		sleep 0.2
 		[ "$(find "/proc/$pid/fd" -type l | wc -l)" -le $((before + 1)) ]
 		is_small a

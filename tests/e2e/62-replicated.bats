@@ -73,6 +73,15 @@ random_names() {
 	[ -z "$(of seed docker volume ls -q)" ]
 }
 
+@test "the disk of a VM that runs is cloned while its programs stand still" {
+	run -0 --separate-stderr "$dink" disk clone "$disks/store.host-1.img" "$BATS_TEST_TMPDIR/c.img" --json
+	[ "$(jq -r .uuid <<<"$output")" != "$(blkid -p -o value -s UUID "$disks/store.host-1.img")" ]
+	run -0 "$dink" disk check "$BATS_TEST_TMPDIR/c.img"
+	# it goes on, and has its disk for writing as before
+	of host-1 docker volume create later
+	run -6 "$dink" disk check "$disks/store.host-1.img"
+}
+
 @test "down leaves the disks, each of them sound" {
 	local f
 	run -0 "$dink" down $name

@@ -134,7 +134,8 @@ __attribute__((destructor)) static void remove_dir(void)
 
 static const char *const plans[] = {
 	"{\"create\":{\"process\":{\"args\":[\"sh\"]},\"mounts\":[]},\"setup\":{\"op\":\"setup\"}}",
-	"{\"terminal\":true,\"create\":{},\"setup\":{\"op\":\"setup\"}}",
+	"{\"terminal\":true,\"disks\":[{\"source\":\"/d/x.img\",\"serial\":\"dink-disk-0\"}],"
+	"\"create\":{},\"setup\":{\"op\":\"setup\"}}",
 	"{\"bare\":true}",
 	"{\"template\":{\"image\":\"/nowhere\",\"qemu_version\":\"7.2.0\",\"channel\":{\"next_id\":"
 	"3,\"streams\":[]}},\"create\":{},\"setup\":{\"op\":\"setup\"}}",
@@ -343,6 +344,8 @@ static const char *request(unsigned n)
 		"{\"op\":\"resize\",\"rows\":3,\"columns\":4}",
 		"{\"op\":\"delete\"}",
 		"{\"op\":\"state\"}",
+		"{\"op\":\"hold\"}",
+		"{\"op\":\"grow\",\"name\":\"x.img\",\"bytes\":4096}",
 	};
 
 	return list[n % ARRAY_SIZE(list)];

@@ -55,6 +55,16 @@ programs() {
 		tar -C /give -cf - busybox | docker import - tiny >/dev/null
 		docker run --runtime runsc --rm tiny /busybox dmesg
 	EOF
+	cat >"$1/exec.sh" <<-'EOF'
+		dockerd --host unix:///run/docker.sock --storage-driver overlay2 >/tmp/log 2>&1 &
+		while ! docker version >/dev/null 2>&1; do
+		    kill -0 $! || { tail -n 3 /tmp/log; exit 1; }
+		    sleep 0.1
+		done
+		tar -C /give -cf - busybox | docker import - tiny >/dev/null
+		docker run -d --name user --network none --user 1000 tiny /busybox sleep 60 >/dev/null
+		docker exec user /busybox echo inner-ok
+	EOF
 	cat >"$1/podman.sh" <<-'EOF'
 		printf '[containers]\ndefault_sysctls=[]\ndefault_ulimits=["nofile=1024:1024","nproc=1024:1024"]\n' >/etc/containers/containers.conf
 		P="podman --runtime runc --storage-driver overlay"
@@ -123,8 +133,9 @@ layer() {
 }
 
 works() {
-	run -0 docker run --rm "${opts[@]}" "$@"
+	run docker run --rm "${opts[@]}" "$@"
 	echo "$output"
+	[ "$status" -eq 0 ]
 }
 
 # fails WORDS ARG...
@@ -221,6 +232,15 @@ user_fails() {
 	[[ "$output" == *"Starting gVisor"* ]]
 	layer "$line" "syscall pivot_root"
 	fails "cannot create sandbox" nested layer-init sh /give/runsc.sh
+}
+
+@test "a layer runs commands in a container of a user with CAP_SYS_PTRACE and not without" {
+	local line="daemon: docker, layers: {in: {image: podman-host, daemon: podman, rootless: user}}"
+	layer "$line" ""
+	works nested layer-init sh /give/exec.sh
+	[[ "$output" == *inner-ok* ]]
+	layer "$line" "capability CAP_SYS_PTRACE"
+	fails "error executing setns process" nested layer-init sh /give/exec.sh
 }
 
 # Without the daemon around it, which takes the capability as well.
@@ -368,4 +388,20 @@ wait_systemd() {
 	[[ "$output" == *writable* ]]
 	layer "needs: [userns-child]" ""
 	fails "mount" nested sh -c "$remount"
+}
+
+# What explain prints as system calls is what the kernel lets through in such a container.
+@test "the number of system calls is that of the filter which the engine installs" {
+	local line id want
+	cc -std=gnu17 -D_GNU_SOURCE -o "$BATS_TEST_TMPDIR/filter_count" tests/e2e/tools/filter_count.c -lseccomp
+	for line in "needs: [supervisor-init]" "needs: [trace-child]" "needs: [systemd-init]" \
+		"needs: [rootless-daemon]" "daemon: docker"; do
+		layer "$line" ""
+		want=$(jq '.[0].score.syscalls' "$BATS_TEST_TMPDIR/grants.json")
+		id=$(docker run -d "${opts[@]}" nested sleep 60)
+		run "$BATS_TEST_TMPDIR/filter_count" "$(docker inspect -f '{{.State.Pid}}' "$id")"
+		docker rm -f "$id" >/dev/null
+		echo "$line: $want computed, $output there"
+		[ "$output" = "$want" ]
+	done
 }

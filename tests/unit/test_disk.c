@@ -107,7 +107,7 @@ static void create_keeps_foreign_data(void **state _unused_)
 	struct dink_disk_make m = {.size_bytes = 1 << 30, .filesystem = "btrfs"};
 
 	create(path, "ext4", 1 << 30);
-	refused(path, &m, DINK_E_BUSY, "holds a ext4 filesystem 'label'");
+	refused(path, &m, DINK_E_BUSY, "holds an ext4 filesystem 'label'");
 	refused("/dev/null", &m, DINK_E_BUSY, "no regular file");
 	assert_int_equal(dink_file_write(text, "my notes\n", 9, 0600, &err), 0);
 	refused(text, &m, DINK_E_BUSY, "libblkid does not know");

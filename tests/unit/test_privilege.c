@@ -327,6 +327,84 @@ static void test_declared(void **state _unused_)
 	assert_int_equal(dink_need_from_name("no-such"), DINK_NEED_MAX_);
 }
 
+/* A grant that is left out is gone, and a call that the base profile allows is denied. */
+static void test_leave_out(void **state _unused_)
+{
+	static const char profile[] =
+		"{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":["
+		"\"read\",\"keyctl\",\"clone\"],\"action\":"
+		"\"SCMP_ACT_ALLOW\"}]}";
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_(free_world) struct world w = make_world(deep, "debian12-tcg");
+	_cleanup_(dink_privileges_freep) struct dink_privileges *p =
+		grants(&w, outer(&w), "deep/outer");
+	_cleanup_free_ char *text = NULL;
+	size_t n = p->n_grants;
+
+	assert_false(dink_privileges_leave_out(p, DINK_GRANT_SYSCALL, "read"));
+	assert_false(dink_privileges_leave_out(p, DINK_GRANT_DEVICE, "keyctl"));
+	assert_true(dink_privileges_leave_out(p, DINK_GRANT_SYSCALL, "keyctl"));
+	assert_true(dink_privileges_leave_out(p, DINK_GRANT_SYSCALL, "pivot_root"));
+	assert_int_equal(p->n_grants, n - 2);
+	/* no call is granted any more, but the profile is what denies them */
+	assert_true(dink_privileges_wants_seccomp(p));
+	assert_int_equal(dink_privileges_seccomp(p, profile, strlen(profile), &text, &err), 0);
+	assert_null(strstr(text, "keyctl"));
+	assert_non_null(strstr(text, "\"read\",\"clone\""));
+	assert_true(dink_privileges_leave_out(p, DINK_GRANT_CAPABILITY, "CAP_SYS_ADMIN"));
+	assert_false(dink_privileges_have(p, DINK_GRANT_CAPABILITY, "CAP_SYS_ADMIN"));
+}
+
+/* clone() itself cannot go: without its grant it makes no namespaces. */
+static void test_plain_clone(void **state _unused_)
+{
+	static const char profile[] =
+		"{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":["
+		"\"read\",\"clone\"],\"action\":\"SCMP_ACT_ALLOW\"}]}";
+	static const char yaml[] = "dink: 1\n"
+				   "name: user\n"
+				   "layers:\n"
+				   "  box: {image: debian, needs: [userns-child]}\n";
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_(free_world) struct world w = make_world(yaml, "debian12-tcg");
+	_cleanup_(dink_privileges_freep) struct dink_privileges *p =
+		grants(&w, outer(&w), "user/box");
+	_cleanup_free_ char *text = NULL;
+	_cleanup_json_ struct json_object *o = NULL;
+
+	assert_true(dink_privileges_leave_out(p, DINK_GRANT_SYSCALL, "clone"));
+	assert_int_equal(dink_privileges_seccomp(p, profile, strlen(profile), &text, &err), 0);
+	assert_non_null(strstr(text, "SCMP_CMP_MASKED_EQ"));
+	assert_non_null(strstr(text, "2114060288"));
+	assert_int_equal(dink_seccomp_to_oci(p, text, strlen(text), &o, &err), 0);
+	assert_int_equal(dink_json_len(o, "syscalls"), 3);
+}
+
+/* The sets to be compared with, and their numbers. */
+static void test_scores(void **state _unused_)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	struct dink_privilege_score s;
+
+	for (const char *const *n = dink_reference_names; *n; n++)
+		assert_non_null(dink_privileges_reference(*n));
+	assert_null(dink_privileges_reference("docker"));
+	assert_int_equal(
+		dink_privileges_score(dink_privileges_reference("privileged"), NULL, 0, &s, &err),
+		0);
+	assert_int_equal(s.capabilities, CAP_LAST_CAP + 1);
+	assert_true(s.all_devices);
+	assert_true(s.may_remount);
+	assert_int_equal(s.syscalls, 0); /* there is no base profile to count with */
+	assert_int_equal(dink_privileges_score(dink_privileges_reference("docker-default"), NULL, 0,
+					       &s, &err),
+			 0);
+	assert_int_equal(s.capabilities, 14);
+	assert_int_equal(s.syscalls, 292);
+	assert_int_equal(s.kernel_paths, 0);
+	assert_false(s.may_remount);
+}
+
 static void test_names(void **state _unused_)
 {
 	for (int n = 0; n < DINK_NEED_MAX_; n++) {
@@ -342,11 +420,19 @@ static void test_names(void **state _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_flows_outward),	   cmocka_unit_test(test_walls),
-		cmocka_unit_test(test_leaves_get_nothing), cmocka_unit_test(test_host_decides),
-		cmocka_unit_test(test_declared),	   cmocka_unit_test(test_host_cannot),
-		cmocka_unit_test(test_host_needs),	   cmocka_unit_test(test_seccomp),
-		cmocka_unit_test(test_seccomp_refuses),	   cmocka_unit_test(test_names),
+		cmocka_unit_test(test_flows_outward),
+		cmocka_unit_test(test_walls),
+		cmocka_unit_test(test_leaves_get_nothing),
+		cmocka_unit_test(test_host_decides),
+		cmocka_unit_test(test_declared),
+		cmocka_unit_test(test_leave_out),
+		cmocka_unit_test(test_plain_clone),
+		cmocka_unit_test(test_scores),
+		cmocka_unit_test(test_host_cannot),
+		cmocka_unit_test(test_host_needs),
+		cmocka_unit_test(test_seccomp),
+		cmocka_unit_test(test_seccomp_refuses),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_podman_limits),
 	};
 
