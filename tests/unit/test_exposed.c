@@ -14,18 +14,16 @@
 /* Three calls allowed, one of them only with an argument, one that is logged. */
 static scmp_filter_ctx make_filter(void)
 {
+	const struct scmp_arg_cmp is_0 = {.op = SCMP_CMP_EQ};
+	const struct scmp_arg_cmp is_7 = {.op = SCMP_CMP_EQ, .datum_a = 7};
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 
 	assert_non_null(ctx);
 	assert_int_equal(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(read), 0), 0);
 	assert_int_equal(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(pause), 0), 0);
 	assert_int_equal(seccomp_rule_add(ctx, SCMP_ACT_LOG, SCMP_SYS(getpid), 0), 0);
-	assert_int_equal(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(write), 1,
-					  SCMP_A0(SCMP_CMP_EQ, 0, 0)),
-			 0);
-	assert_int_equal(seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(close), 1,
-					  SCMP_A0(SCMP_CMP_EQ, 7, 0)),
-			 0);
+	assert_int_equal(seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, &is_0), 0);
+	assert_int_equal(seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(close), 1, &is_7), 0);
 	assert_int_equal(seccomp_rule_add(ctx, SCMP_ACT_KILL, SCMP_SYS(ptrace), 0), 0);
 	return ctx;
 }
