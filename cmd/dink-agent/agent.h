@@ -33,6 +33,7 @@ struct agent {
 	bool frozen_here; /* by hold, not by pause */
 	bool dying;	  /* shutdown: no more children */
 	unsigned serial;  /* names files of one crun call */
+	struct dink_strv sources; /* of its bind mounts */
 };
 
 /* boot.c */

@@ -442,6 +442,32 @@ static void refuse_request(struct agent *a, uint32_t id, struct json_object *msg
 	end_streams(a, msg);
 }
 
+static void remember_sources(struct agent *a, struct json_object *config)
+{
+	struct json_object *mounts = dink_json_get(config, "mounts");
+
+	for (size_t i = 0; i < dink_json_len(config, "mounts"); i++) {
+		struct json_object *m = json_object_array_get_idx(mounts, i);
+		const char *source = dink_json_str_or(m, "source", "");
+
+		if (source[0] == '/')
+			dink_strv_add(&a->sources, source);
+	}
+}
+
+/*
+ * An engine may write /etc/hosts between create and start (Podman 5 does), and the guest would go by
+ * the size that it saw at create for a second: of an empty file nothing is read.
+ */
+static void look_at_sources(const struct agent *a)
+{
+	for (size_t i = 0; i < a->sources.n; i++) {
+		struct statx st;
+
+		(void)statx(AT_FDCWD, a->sources.v[i], AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st);
+	}
+}
+
 void agent_create(struct agent *a, uint32_t id, struct json_object *msg)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
@@ -467,6 +493,7 @@ void agent_create(struct agent *a, uint32_t id, struct json_object *msg)
 		return;
 	}
 	a->created = true;
+	remember_sources(a, config);
 	agent_make_points(config, a->root);
 	dink_strv_addl(&args, "create", "--bundle", DINK_BUNDLE_DIR, NULL);
 	run_crun(new_proc(a, id, "", msg, terminal), &args, process);
@@ -520,6 +547,7 @@ int agent_start(struct agent *a, struct dink_err *err)
 	fd = open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "the container was started before");
+	look_at_sources(a);
 	if (unlink(fifo) < 0 || write(fd, "", 1) != 1)
 		return dink_err_set(err, DINK_E_HOST, errno, "starting the container");
 	return 0;

@@ -173,8 +173,9 @@ same "/dev links" 'run $I sh -c "readlink /dev/fd /dev/stdin /dev/ptmx"'
 same "/dev/shm" 'run $I sh -c "df -k /dev/shm | tail -n 1 | awk \"{print \\\$2}\"; echo x >/dev/shm/y; cat /dev/shm/y"'
 same "--shm-size" 'run --shm-size 8m $I sh -c "df -k /dev/shm | tail -n 1 | awk \"{print \\\$2}\""'
 same "umask" 'run $I sh -c umask'
-same "blocked and ignored signals" 'run $I grep "^Sig[BI]" /proc/self/status; run -t $I grep "^Sig[BI]" /proc/self/status'
-same "blocked and ignored signals of an exec" 'start_d $I sleep 100; $E exec c1 grep "^Sig[BI]" /proc/self/status'
+# Signal 32 is glibc's own: its posix_spawn(), which make uses, leaves it ignored, and runc hands it on.
+same "blocked and ignored signals" 'run $I grep "^Sig[BI]" /proc/self/status | sed s/80000000$/00000000/; run -t $I grep "^Sig[BI]" /proc/self/status | sed s/80000000/00000000/'
+same "blocked and ignored signals of an exec" 'start_d $I sleep 100; $E exec c1 grep "^Sig[BI]" /proc/self/status | sed s/80000000$/00000000/'
 same "open descriptors" 'run $I sh -c "ls /proc/self/fd | wc -l"'
 same "--ulimit" 'run --ulimit nofile=333:444 --ulimit core=0 --ulimit nproc=1024:1024 $I sh -c "ulimit -n; ulimit -Hn; ulimit -c"'
 same "--ulimit nproc" 'run --ulimit nproc=50:60 --ulimit nofile=1024:1024 $I grep processes /proc/self/limits'
@@ -316,7 +317,8 @@ same "Ctrl-C on a terminal" '>out; (wait_for 20 grep -q up out; printf "\003"; s
 same "cp keeps links, modes and owners, outward" 'start_d $I sh -c "mkdir -p /tmp/d/e; cd /tmp/d; echo x >f; chmod 4750 f; chown 5:6 f; chmod 1711 e; ln -s f l; ln -s /no/where n; echo up; sleep 100"; said up; $E cp -a c1:/tmp/d back; stat -c "%n %a %u %g" back back/e back/f; readlink back/l back/n'
 same "cp keeps links, modes and owners, inward" 'mkdir -p d/e; echo x >d/f; chmod 4750 d/f; chown 5:6 d/f; chmod 1711 d/e; ln -s f d/l; start_d $I sleep 100; $E cp -a d c1:/tmp/; $E exec c1 sh -c "cd /tmp/d; stat -c \"%n %a %u %g\" . e f; readlink l"'
 same "cp of a link, of what is not there, to where nothing is" 'start_d $I sh -c "echo x >/tmp/f; ln -s f /tmp/l; echo up; sleep 100"; said up; $E cp c1:/tmp/l l; [ -L l ] && readlink l || cat l; $E cp c1:/no/such x >/dev/null 2>&1; echo $?; echo y >y; $E cp y c1:/no/such/folder/ >/dev/null 2>&1; echo $?'
-same "cp onto a folder and a file" 'start_d $I sh -c "mkdir /tmp/d; echo old >/tmp/f; echo up; sleep 100"; said up; echo new >n; $E cp n c1:/tmp/d; $E cp n c1:/tmp/f; $E exec c1 cat /tmp/d/n /tmp/f; mkdir m; $E cp m c1:/tmp/f >/dev/null 2>&1; echo $?'
+# a VM keeps names for a second (docs/dink-vm.md, Volumes)
+same "cp onto a folder and a file" 'start_d $I sh -c "mkdir /tmp/d; echo old >/tmp/f; echo up; sleep 100"; said up; sleep 1.2; echo new >n; $E cp n c1:/tmp/d; $E cp n c1:/tmp/f; $E exec c1 cat /tmp/d/n /tmp/f; mkdir m; $E cp m c1:/tmp/f >/dev/null 2>&1; echo $?'
 same "cp of a folder's contents" 'mkdir -p d/e; echo x >d/e/f; start_d $I sleep 100; $E cp d/. c1:/tmp; $E exec c1 cat /tmp/e/f; $E cp c1:/tmp/e/. out; cat out/f'
 on docker
 same "cp -L" 'start_d $I sh -c "echo x >/tmp/f; ln -s f /tmp/l; echo up; sleep 100"; said up; $E cp -L c1:/tmp/l l; cat l'
