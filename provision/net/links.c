@@ -106,6 +106,7 @@ static int add_route(void *ctx, const struct nlmsghdr *h)
 	const struct rtmsg *rtm = NLMSG_DATA(h);
 	const struct rtattr *tb[RTA_MAX + 1];
 	char to[INET6_ADDRSTRLEN], via[INET6_ADDRSTRLEN];
+	uint32_t metric;
 	int oif = 0;
 
 	if (h->nlmsg_type != RTM_NEWROUTE || h->nlmsg_len < NLMSG_LENGTH(sizeof(*rtm)))
@@ -131,6 +132,10 @@ static int add_route(void *ctx, const struct nlmsghdr *h)
 	}
 	if (format_address(rtm->rtm_family, tb[RTA_GATEWAY], via))
 		dink_json_set_str(r, "via", via);
+	if (tb[RTA_PRIORITY] && RTA_PAYLOAD(tb[RTA_PRIORITY]) == sizeof(metric)) {
+		memcpy(&metric, RTA_DATA(tb[RTA_PRIORITY]), sizeof(metric));
+		dink_json_set_int(r, "metric", metric);
+	}
 	dink_json_set_int(r, "order", s->routes++);
 	json_object_array_add(dink_json_get(l, "routes"), r);
 	return 0;
