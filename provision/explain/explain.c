@@ -178,18 +178,17 @@ static void add_match(struct dink_explanation *x, const struct dink_explain_entr
 	};
 }
 
-/* What a logger itself calls no error: counts only where nothing else is known. */
-static bool is_mild(const char *folded)
-{
-	static const char *const words[] = {"level=info", "level=debug", "level=warning"};
+/* What a logger itself calls no error is none; a warning counts where nothing else is known. */
+enum severity { TOLD, WARNED, FAILED };
 
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (strstr(folded, words[i]))
-			return true;
-	return false;
+static enum severity severity_of(const char *folded)
+{
+	if (strstr(folded, "level=info") || strstr(folded, "level=debug"))
+		return TOLD;
+	return strstr(folded, "level=warning") ? WARNED : FAILED;
 }
 
-static void explain_lines(const char *text, size_t len, const char *from, bool mild,
+static void explain_lines(const char *text, size_t len, const char *from, enum severity wanted,
 			  struct dink_explanation *ret)
 {
 	_cleanup_free_ char *folded = xmalloc(DINK_EXPLAIN_LINE_MAX + 1);
@@ -204,7 +203,7 @@ static void explain_lines(const char *text, size_t len, const char *from, bool m
 			n = taken = DINK_EXPLAIN_LINE_MAX;
 		number++;
 		k = fold_line(text, n, folded);
-		if (is_mild(folded) == mild)
+		if (severity_of(folded) == wanted)
 			e = find_best(folded, k);
 		if (e)
 			add_match(ret, e, from, text, n, number);
@@ -221,9 +220,9 @@ void dink_explain_text(const char *text, size_t len, const char *from, struct di
 		text += len - DINK_EXPLAIN_TEXT_MAX;
 		len = DINK_EXPLAIN_TEXT_MAX;
 	}
-	explain_lines(text, len, from, false, ret);
+	explain_lines(text, len, from, FAILED, ret);
 	if (ret->n == before)
-		explain_lines(text, len, from, true, ret);
+		explain_lines(text, len, from, WARNED, ret);
 }
 
 void dink_explanation_clear(struct dink_explanation *x)

@@ -77,8 +77,8 @@ struct dink_explanation {
 
 /*
  * dink_explain_text() - add what a text has, in the order of its lines; of several entries that fit
- * a line the one with most of its words given counts. Lines that a logger calls information or a
- * warning count only where no others are known.
+ * a line the one with most of its words given counts. Lines that a logger calls a warning count only
+ * where no others are known, and those it calls information never.
  * @from: copied, NULL = none
  */
 void dink_explain_text(const char *text, size_t len, const char *from,
