@@ -55,16 +55,22 @@ static int open_winch(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int cmd_reach(const char *address, struct dink_reach *ret, struct dink_err *err)
+int cmd_reach_layer(const char *address, struct dink_reach *ret, struct dink_err *err)
 {
 	int r = dink_instance_reach(address, ret, err);
 
+	if (r < 0 || ret->container)
+		return r;
+	(void)dink_err_set(err, DINK_E_USAGE, 0, "%s is an instance, not a layer", address);
+	return dink_err_hint(err, "dink status %s lists its layers", address);
+}
+
+int cmd_reach(const char *address, struct dink_reach *ret, struct dink_err *err)
+{
+	int r = cmd_reach_layer(address, ret, err);
+
 	if (r < 0)
 		return r;
-	if (!ret->container) {
-		(void)dink_err_set(err, DINK_E_USAGE, 0, "%s is an instance, not a layer", address);
-		return dink_err_hint(err, "dink status %s lists its layers", address);
-	}
 	if (!ret->running) {
 		(void)dink_err_set(err, DINK_E_HOST, ESRCH, "%s does not run", address);
 		return dink_err_hint(err, "dink logs %s", address);

@@ -12,6 +12,8 @@ struct cmd_run {
 	bool tty, stdin_open;
 };
 
+/* cmd_reach_layer() - a layer, which need not run; the instance alone is refused */
+int cmd_reach_layer(const char *address, struct dink_reach *ret, struct dink_err *err) _must_check_;
 /* cmd_reach() - a layer that runs, or an error with what to do; the instance alone is refused */
 int cmd_reach(const char *address, struct dink_reach *ret, struct dink_err *err) _must_check_;
 

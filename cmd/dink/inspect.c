@@ -7,7 +7,7 @@
  * shim, or in what conmon has after -b. Both are the parent process of the container's own, seen in
  * the /proc of the layer that the engine runs in: on the host ours, else read there.
  */
-#include "cmd/dink/cmd.h"
+#include "cmd/dink/attach.h"
 
 #include "provision/base/file.h"
 #include "provision/base/json.h"
@@ -168,14 +168,10 @@ static int run_inspect(struct dink_args *args, struct dink_err *err)
 	const struct inspect_opts *o = args->opts;
 	_cleanup_reach_ struct dink_reach reach = {};
 	_cleanup_json_ struct json_object *info = NULL;
-	int r = dink_instance_reach(args->v[0], &reach, err);
+	int r = cmd_reach_layer(args->v[0], &reach, err);
 
 	if (r < 0)
 		return r;
-	if (!reach.container) {
-		dink_err_set(err, DINK_E_USAGE, 0, "%s is an instance, not a layer", args->v[0]);
-		return dink_err_hint(err, "dink status %s lists its layers", args->v[0]);
-	}
 	r = dink_engine_inspect(reach.parent, reach.container, &info, err);
 	if (r == -ENOENT && !dink_err_is_set(err)) {
 		dink_err_set(err, DINK_E_HOST, ENOENT, "the container of %s is gone", args->v[0]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dink logs: what a layer's PID 1 wrote, both streams apart. */
-#include "cmd/dink/cmd.h"
+#include "cmd/dink/attach.h"
 #include "provision/base/proc.h"
 #include "provision/step/instance.h"
 
@@ -22,14 +22,9 @@ static int run_logs(struct dink_args *args, struct dink_err *err)
 			return dink_err_set(err, DINK_E_USAGE, 0,
 					    "--tail %s: a number of lines or 'all'", o->tail);
 	}
-	r = dink_instance_reach(args->v[0], &reach, err);
+	r = cmd_reach_layer(args->v[0], &reach, err);
 	if (r < 0)
 		return r;
-	if (!reach.container) {
-		(void)dink_err_set(err, DINK_E_USAGE, 0, "%s is an instance, not a layer",
-				   args->v[0]);
-		return dink_err_hint(err, "dink status %s lists its layers", args->v[0]);
-	}
 	dink_catch_interrupts();
 	r = dink_engine_logs(reach.parent, reach.container, o->follow, o->tail, STDOUT_FILENO,
 			     STDERR_FILENO, err);
