@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dink cp: files between here and a layer, or between two layers. */
 #include "cmd/dink/attach.h"
+#include "provision/base/dirs.h"
 #include "provision/base/file.h"
 #include "provision/base/proc.h"
 #include "provision/engine/copy.h"
@@ -30,8 +31,7 @@ static int reach_for_copy(const char *address, struct dink_reach *reach, struct 
 static int copy_between(const struct dink_copy_layer *from, const char *path,
 			const struct dink_copy_layer *to, const char *target, struct dink_err *err)
 {
-	const char *tmp = getenv("TMPDIR");
-	_cleanup_free_ char *dir = xasprintf("%s/dink-cp-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	_cleanup_free_ char *dir = dink_temp_path("/tmp", "dink-cp-XXXXXX");
 	_cleanup_free_ char *inside = NULL;
 	_cleanup_(dink_err_clear) struct dink_err second = {};
 	const char *slash = strrchr(path, '/');

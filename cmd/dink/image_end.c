@@ -7,6 +7,7 @@
  */
 #include "cmd/dink/image.h"
 
+#include "provision/base/dirs.h"
 #include "provision/base/file.h"
 #include "provision/base/proc.h"
 
@@ -28,8 +29,7 @@ bool cmd_image_end_is_other(const char *word)
 
 static int make_folder(struct cmd_image_end *e, struct dink_err *err)
 {
-	const char *tmp = getenv("TMPDIR");
-	char *dir = xasprintf("%s/dink-image-XXXXXX", tmp && *tmp ? tmp : "/var/tmp");
+	char *dir = dink_temp_path("/var/tmp", "dink-image-XXXXXX");
 
 	if (!mkdtemp(dir)) {
 		int r = dink_err_set(err, DINK_E_HOST, errno, "make %s", dir);

@@ -10,6 +10,7 @@
  */
 #include "cmd/dink/attach.h"
 
+#include "provision/base/dirs.h"
 #include "provision/base/file.h"
 #include "provision/base/proc.h"
 #include "provision/engine/copy.h"
@@ -81,8 +82,7 @@ static int pack_strace(const char *dir, struct dink_err *err)
 /* Into the layer's /tmp; *ret_dir is the folder there. */
 static int put_strace(const struct dink_reach *reach, char **ret_dir, struct dink_err *err)
 {
-	const char *tmp = getenv("TMPDIR");
-	_cleanup_free_ char *dir = xasprintf("%s/dink-trace-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	_cleanup_free_ char *dir = dink_temp_path("/tmp", "dink-trace-XXXXXX");
 	_cleanup_(dink_err_clear) struct dink_err second = {};
 	struct dink_copy_layer to = {reach->parent, reach->container, reach->block_root};
 	int r;

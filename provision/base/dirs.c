@@ -67,6 +67,13 @@ const char *dink_program_dir(void)
 	return dir;
 }
 
+char *dink_temp_path(const char *dir, const char *name)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	return xasprintf("%s/%s", tmp && *tmp ? tmp : dir, name);
+}
+
 char *dink_data_file(const char *rel)
 {
 	const char *env = getenv("DINK_DATA_DIR");

@@ -18,6 +18,9 @@ const char *dink_state_dir(void);
 const char *dink_cache_dir(void);
 const char *dink_run_dir(void);
 
+/* dink_temp_path() - name in $TMPDIR, or in dir where that is not set; caller frees */
+char *dink_temp_path(const char *dir, const char *name);
+
 /*
  * dink_data_file() - a file that ships with dink (a kernel fragment, an image recipe)
  * @rel: "kernel-configs/base.config"
