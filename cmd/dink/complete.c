@@ -9,6 +9,7 @@
 #include "kernel-configs/kernel.h"
 #include "provision/base/dirs.h"
 #include "provision/base/json.h"
+#include "provision/step/instance.h"
 
 static const char bash_script[] =
 	"# bash completion for dink; source it or put it into bash-completion/completions/dink\n"
@@ -26,14 +27,13 @@ static const char bash_script[] =
 	"complete -F _dink dink\n";
 
 /* Layer paths come from the plan that `up` left with the instance. */
-static void offer_layers(const char *dir, const char *name)
+static void offer_layers(const char *name)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
-	_cleanup_free_ char *path = xasprintf("%s/%s/plan.json", dir, name);
 	_cleanup_json_ struct json_object *plan = NULL;
 	struct json_object *layers;
 
-	if (dink_json_parse_file(path, &plan, &err) < 0)
+	if (dink_instance_plan(name, &plan, &err) < 0)
 		return;
 	layers = dink_json_get(plan, "layers");
 	for (size_t i = 0; i < dink_json_len(plan, "layers"); i++)
@@ -50,7 +50,7 @@ static void offer_instances(bool layers)
 		if (e->d_name[0] == '.')
 			continue;
 		if (layers)
-			offer_layers(dir, e->d_name);
+			offer_layers(e->d_name);
 		else
 			puts(e->d_name);
 	}

@@ -6,7 +6,7 @@
  * The image is read as the engine saves it, which is the same for every storage driver; of a layer
  * with a block root, whose engine has no files of it, the archive in the cache is read.
  */
-#include "cmd/dink/cmd.h"
+#include "cmd/dink/attach.h"
 
 #include "images/images.h"
 #include "images/why.h"
@@ -62,10 +62,9 @@ static int write_piece(void *ctx, const char *bytes, size_t n, struct dink_err *
 static int save_image(struct dink_engine *e, const char *image, struct subject *s,
 		      struct dink_err *err)
 {
-	const char *tmp = getenv("TMPDIR");
 	_cleanup_close_ int fd = -1;
 
-	s->archive = xasprintf("%s/dink-why-XXXXXX", tmp && *tmp ? tmp : "/var/tmp");
+	s->archive = dink_temp_path("/var/tmp", "dink-why-XXXXXX");
 	fd = mkostemp(s->archive, O_CLOEXEC);
 	if (fd < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "make %s", s->archive);
@@ -76,30 +75,15 @@ static int save_image(struct dink_engine *e, const char *image, struct subject *
 /* The archive that the layer's image was made as, by the plan that `up` left. */
 static int find_archive(const char *address, struct subject *s, struct dink_err *err)
 {
-	_cleanup_free_ char *path = xasprintf("%s/instances/%.*s/plan.json", dink_state_dir(),
-					      (int)strcspn(address, "/"), address);
 	_cleanup_json_ struct json_object *plan = NULL;
 	_cleanup_(dink_image_clear) struct dink_image image = {};
-	const char *name = NULL, *where = NULL;
-	struct json_object *layers, *images;
-	int r = dink_json_parse_file(path, &plan, err);
+	const char *name, *where;
+	int r = dink_instance_plan(address, &plan, err);
 
 	if (r < 0)
 		return r;
-	layers = dink_json_get(plan, "layers");
-	images = dink_json_get(plan, "images");
-	for (size_t i = 0; i < dink_json_len(plan, "layers"); i++) {
-		struct json_object *l = json_object_array_get_idx(layers, i);
-
-		if (STREQ(dink_json_str_or(l, "path", ""), address))
-			name = dink_json_str_or(l, "image", NULL);
-	}
-	for (size_t i = 0; name && i < dink_json_len(plan, "images"); i++) {
-		struct json_object *o = json_object_array_get_idx(images, i);
-
-		if (STREQ(dink_json_str_or(o, "name", ""), name))
-			where = dink_json_str_or(o, "where", NULL);
-	}
+	name = dink_json_str_or(dink_json_find(plan, "layers", "path", address), "image", "");
+	where = dink_json_str_or(dink_json_find(plan, "images", "name", name), "where", NULL);
 	r = where ? dink_image_lookup(name, where, &image, err) : -ENOENT;
 	if (r == -ENOENT && !dink_err_is_set(err)) {
 		dink_err_set(err, DINK_E_HOST, ENOENT, "the archive of %s's image", address);
@@ -115,14 +99,10 @@ static int open_layer(const char *address, struct subject *s, struct dink_err *e
 	_cleanup_reach_ struct dink_reach reach = {};
 	_cleanup_json_ struct json_object *info = NULL;
 	_cleanup_free_ char *path = NULL;
-	int r = dink_instance_reach(address, &reach, err);
+	int r = cmd_reach_layer(address, &reach, err);
 
 	if (r < 0)
 		return r;
-	if (!reach.container) {
-		dink_err_set(err, DINK_E_USAGE, 0, "%s is an instance, not a layer", address);
-		return dink_err_hint(err, "dink status %s lists its layers", address);
-	}
 	if (reach.block_root) {
 		s->why_unknown = "its changes are in the guest's own overlay";
 		return find_archive(address, s, err);

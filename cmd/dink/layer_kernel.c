@@ -12,20 +12,6 @@
 
 #include <fcntl.h>
 
-/* The layer of the plan; NULL if it has none of that path. */
-static struct json_object *plan_layer(struct json_object *plan, const char *path)
-{
-	struct json_object *layers = dink_json_get(plan, "layers");
-
-	for (size_t i = 0; i < dink_json_len(plan, "layers"); i++) {
-		struct json_object *l = json_object_array_get_idx(layers, i);
-
-		if (STREQ(dink_json_str_or(l, "path", ""), path))
-			return l;
-	}
-	return NULL;
-}
-
 static void add_feature(struct dink_strv *features, const char *name)
 {
 	if (name && dink_kernel_feature_is_known(name) && !dink_strv_has(features, name))
@@ -35,18 +21,13 @@ static void add_feature(struct dink_strv *features, const char *name)
 static void add_kernel_features(struct json_object *plan, const char *kernel,
 				struct dink_strv *features)
 {
-	struct json_object *kernels = dink_json_get(plan, "kernels");
+	struct json_object *o = dink_json_find(plan, "kernels", "name", kernel);
+	_cleanup_strv_ struct dink_strv names = {};
 
-	for (size_t i = 0; i < dink_json_len(plan, "kernels"); i++) {
-		struct json_object *o = json_object_array_get_idx(kernels, i);
-		_cleanup_strv_ struct dink_strv names = {};
-
-		if (!STREQ(dink_json_str_or(o, "name", ""), kernel) ||
-		    !dink_json_to_strv(dink_json_get(o, "features"), &names))
-			continue;
-		for (size_t k = 0; k < names.n; k++)
-			add_feature(features, names.v[k]);
-	}
+	if (!o || !dink_json_to_strv(dink_json_get(o, "features"), &names))
+		return;
+	for (size_t k = 0; k < names.n; k++)
+		add_feature(features, names.v[k]);
 }
 
 static void add_daemon_features(struct json_object *layer, struct dink_strv *features)
@@ -64,24 +45,24 @@ static void add_daemon_features(struct json_object *layer, struct dink_strv *fea
 static void find_features(const char *address, struct cmd_layer_kernel *k)
 {
 	_cleanup_(dink_err_clear) struct dink_err quiet = {};
-	_cleanup_free_ char *path = xasprintf("%s/instances/%.*s/plan.json", dink_state_dir(),
-					      (int)strcspn(address, "/"), address);
 	_cleanup_free_ char *at = xstrdup(address);
 	_cleanup_json_ struct json_object *plan = NULL;
+	struct json_object *layer;
 	bool asked = k->features->n > 0;
 
-	if (dink_json_parse_file(path, &plan, &quiet) < 0)
+	if (dink_instance_plan(address, &plan, &quiet) < 0)
 		return;
 	for (char *slash; !k->is_guest && (slash = strrchr(at, '/')); *slash = '\0') {
-		struct json_object *l = plan_layer(plan, at);
+		struct json_object *l = dink_json_find(plan, "layers", "path", at);
 		const char *kernel = l ? dink_json_str_or(l, "kernel", NULL) : NULL;
 
 		if (kernel && !asked)
 			add_kernel_features(plan, kernel, k->features);
 		k->is_guest = kernel != NULL;
 	}
-	if (!asked && k->features->n == 0 && plan_layer(plan, address))
-		add_daemon_features(plan_layer(plan, address), k->features);
+	layer = dink_json_find(plan, "layers", "path", address);
+	if (!asked && k->features->n == 0 && layer)
+		add_daemon_features(layer, k->features);
 }
 
 static int read_config(const struct dink_reach *reach, int fd, struct dink_err *err)
@@ -106,9 +87,7 @@ static int read_config(const struct dink_reach *reach, int fd, struct dink_err *
 
 int cmd_layer_kernel(const char *address, struct cmd_layer_kernel *k, struct dink_err *err)
 {
-	const char *tmp = getenv("TMPDIR");
-	_cleanup_free_ char *file =
-		xasprintf("%s/dink-kernel-XXXXXX.gz", tmp && *tmp ? tmp : "/tmp");
+	_cleanup_free_ char *file = dink_temp_path("/tmp", "dink-kernel-XXXXXX.gz");
 	_cleanup_reach_ struct dink_reach reach = {};
 	_cleanup_close_ int fd = -1;
 	int r = cmd_reach(address, &reach, err);

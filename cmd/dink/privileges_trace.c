@@ -7,12 +7,13 @@
  * host, and the shell then becomes the command.
  */
 #include "cmd/dink/attach.h"
-#include "cmd/dink/privileges.h"
 
 #include "provision/base/dirs.h"
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
+#include "provision/privilege/privilege.h"
 #include "provision/privilege/trace.h"
+#include "provision/step/instance.h"
 
 #include <linux/capability.h>
 #include <seccomp.h>
@@ -50,43 +51,6 @@ static int check_walls(const char *address, struct dink_err *err)
 		}
 	}
 	return r;
-}
-
-/* "host-3" is a copy of "host". */
-static char *without_number(const char *path)
-{
-	const char *dash = strrchr(path, '-');
-
-	if (!dash || !dash[1] || dash[1 + strspn(dash + 1, "0123456789")])
-		return NULL;
-	return xstrndup(path, (size_t)(dash - path));
-}
-
-/* The set computed again from the scenario that `up` kept; NULL where that cannot be. */
-static struct dink_privileges *find_grants(struct dink_args *args, const char *address)
-{
-	_cleanup_(dink_err_clear) struct dink_err ignored = {};
-	_cleanup_priv_ struct priv_source src = {};
-	_cleanup_free_ char *name = xstrndup(address, strcspn(address, "/"));
-	_cleanup_free_ char *file =
-		xasprintf("%s/instances/%s/scenario.yaml", dink_state_dir(), name);
-	_cleanup_free_ char *path = NULL, *plain = NULL;
-	const char *rest = address[strlen(name)] ? address + strlen(name) + 1 : "";
-	const struct dink_layer *l = NULL;
-	struct dink_privileges *p = NULL;
-	int r = priv_open(args, file, NULL, &src, &ignored);
-
-	if (r == 0)
-		r = priv_find(&src, rest, &l, &path, &ignored);
-	if (r < 0 && src.s) {
-		plain = without_number(rest);
-		dink_err_clear(&ignored);
-		if (plain)
-			r = priv_find(&src, plain, &l, &path, &ignored);
-	}
-	if (r == 0)
-		r = dink_privileges_of(src.s, l, path, src.f, src.f->kata.ok, &p, &ignored);
-	return r == 0 ? p : NULL;
 }
 
 /* ---- the run ---- */
@@ -154,22 +118,23 @@ static char *cap_calls(const struct dink_trace_cap *c)
 }
 
 /* Whether the command used it; *ret_known: whether that can be told. */
-static bool was_used(const struct dink_trace *t, const struct dink_grant *g, bool *ret_known)
+static bool was_used(const struct dink_trace *t, struct json_object *grant, bool *ret_known)
 {
+	const char *what = dink_json_str_or(grant, "what", "");
 	int n;
 
 	*ret_known = true;
-	switch (g->kind) {
+	switch (dink_grant_kind_from_name(dink_json_str_or(grant, "kind", ""))) {
 	case DINK_GRANT_CAPABILITY:
-		n = dink_capability_from_name(g->what);
+		n = dink_capability_from_name(what);
 		*ret_known = !t->no_caps;
 		return n >= 0 && n < DINK_TRACE_CAPS && t->caps[n].used;
 	case DINK_GRANT_SYSCALL:
-		n = seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, g->what);
+		n = seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, what);
 		return n >= 0 && n < DINK_TRACE_CALLS && t->calls[n];
 	case DINK_GRANT_DEVICE:
 		for (size_t i = 0; i < t->devices.n; i++)
-			if (strncmp(t->devices.v[i], g->what, strcspn(g->what, " ") + 1) == 0)
+			if (strncmp(t->devices.v[i], what, strcspn(what, " ") + 1) == 0)
 				return true;
 		return false;
 	default:
@@ -195,7 +160,7 @@ static void print_caps(const struct dink_trace *t)
 	}
 }
 
-static void print_trace(const struct dink_trace *t, const struct dink_privileges *p)
+static void print_trace(const struct dink_trace *t, struct json_object *grants)
 {
 	unsigned int different = 0;
 
@@ -212,13 +177,13 @@ static void print_trace(const struct dink_trace *t, const struct dink_privileges
 			       t->refused[nr], t->calls[nr]);
 	}
 	printf("%u different system calls\n", different);
-	for (size_t i = 0; p && i < p->n_grants; i++) {
-		bool known, used = was_used(t, &p->grants[i], &known);
+	for (size_t i = 0; i < dink_json_len(grants, ""); i++) {
+		struct json_object *g = json_object_array_get_idx(grants, i);
+		bool known, used = was_used(t, g, &known);
 
 		if (known)
-			printf("granted     %-12s %-24s %s\n",
-			       dink_grant_kind_name(p->grants[i].kind), p->grants[i].what,
-			       used ? "used" : "not used by this");
+			printf("granted     %-12s %-24s %s\n", dink_json_str_or(g, "kind", ""),
+			       dink_json_str_or(g, "what", ""), used ? "used" : "not used by this");
 	}
 }
 
@@ -245,27 +210,26 @@ static struct json_object *caps_to_json(const struct dink_trace *t)
 	return list;
 }
 
-static struct json_object *grants_to_json(const struct dink_trace *t,
-					  const struct dink_privileges *p)
+static struct json_object *grants_to_json(const struct dink_trace *t, struct json_object *grants)
 {
+	static const char *const keys[] = {"kind", "what", NULL};
 	struct json_object *list = json_object_new_array();
 
-	for (size_t i = 0; p && i < p->n_grants; i++) {
-		bool known, used = was_used(t, &p->grants[i], &known);
-		struct json_object *o;
+	for (size_t i = 0; i < dink_json_len(grants, ""); i++) {
+		struct json_object *g = json_object_array_get_idx(grants, i), *o;
+		bool known, used = was_used(t, g, &known);
 
 		if (!known)
 			continue;
 		o = dink_json_new();
-		dink_json_set_str(o, "kind", dink_grant_kind_name(p->grants[i].kind));
-		dink_json_set_str(o, "what", p->grants[i].what);
+		dink_json_copy(o, g, keys);
 		dink_json_set_bool(o, "used", used);
 		json_object_array_add(list, o);
 	}
 	return list;
 }
 
-static void print_json(const struct dink_trace *t, const struct dink_privileges *p, int code)
+static void print_json(const struct dink_trace *t, struct json_object *grants, int code)
 {
 	struct json_object *o = dink_json_new(), *calls = dink_json_new();
 	struct json_object *refused = dink_json_new();
@@ -288,7 +252,7 @@ static void print_json(const struct dink_trace *t, const struct dink_privileges 
 	dink_json_set(o, "devices", dink_json_strv(&t->devices));
 	dink_json_set(o, "syscalls", calls);
 	dink_json_set(o, "refused", refused);
-	dink_json_set(o, "granted", grants_to_json(t, p));
+	dink_json_set(o, "granted", grants_to_json(t, grants));
 	cmd_print_json(o);
 }
 
@@ -296,30 +260,29 @@ static int run_trace(struct dink_args *args, struct dink_err *err)
 {
 	_cleanup_reach_ struct dink_reach reach = {};
 	_cleanup_(dink_trace_clear) struct dink_trace t = {};
-	struct dink_privileges *p = NULL;
+	_cleanup_json_ struct json_object *plan = NULL;
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+	struct json_object *grants;
 	int status = 0, code, r;
 
 	dink_catch_interrupts();
 	r = cmd_reach(args->v[0], &reach, err);
 	if (r == 0)
 		r = check_walls(args->v[0], err);
+	/* where the plan is not there what was granted is left out */
 	if (r == 0)
-		p = find_grants(args, args->v[0]);
+		(void)!dink_instance_plan(args->v[0], &plan, &quiet);
 	if (r == 0)
 		r = run_traced(args, &t, &status, err);
-	if (r < 0) {
-		if (p)
-			dink_privileges_free(p);
+	if (r < 0)
 		return r;
-	}
+	grants = dink_json_get(dink_json_find(plan, "layers", "path", args->v[0]), "privileges");
 	code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	fflush(stdout);
 	if (args->json)
-		print_json(&t, p, code);
+		print_json(&t, grants, code);
 	else
-		print_trace(&t, p);
-	if (p)
-		dink_privileges_free(p);
+		print_trace(&t, grants);
 	return code;
 }
 

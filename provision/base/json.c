@@ -101,6 +101,20 @@ size_t dink_json_len(struct json_object *o, const char *path)
 	return json_object_is_type(v, json_type_array) ? json_object_array_length(v) : 0;
 }
 
+struct json_object *dink_json_find(struct json_object *o, const char *path, const char *key,
+				   const char *value)
+{
+	struct json_object *list = dink_json_get(o, path);
+
+	for (size_t i = 0; i < dink_json_len(list, ""); i++) {
+		struct json_object *one = json_object_array_get_idx(list, i);
+
+		if (STREQ(dink_json_str_or(one, key, ""), value))
+			return one;
+	}
+	return NULL;
+}
+
 int dink_json_need_str(struct json_object *o, const char *what, const char *path, const char **ret,
 		       struct dink_err *err)
 {

@@ -40,6 +40,9 @@ int64_t dink_json_int_or(struct json_object *o, const char *path, int64_t fallba
 bool dink_json_bool_or(struct json_object *o, const char *path, bool fallback);
 /* array length, 0 when missing or no array */
 size_t dink_json_len(struct json_object *o, const char *path);
+/* dink_json_find() - the first of the list there whose member key is this string; NULL if none */
+struct json_object *dink_json_find(struct json_object *o, const char *path, const char *key,
+				   const char *value);
 
 /* dink_json_need_str() - the string there, or an error that names what and path */
 int dink_json_need_str(struct json_object *o, const char *what, const char *path, const char **ret,

@@ -280,6 +280,18 @@ static void add_layer(struct dink_instance *i, const struct dink_journal *j,
 	l->state = l->address ? ask_state(j, i->name, l->address) : "gone";
 }
 
+int dink_instance_plan(const char *address, struct json_object **ret, struct dink_err *err)
+{
+	_cleanup_free_ char *name = xstrndup(address, strcspn(address, "/"));
+	_cleanup_free_ char *path = xasprintf("%s/instances/%s/plan.json", dink_state_dir(), name);
+
+	if (!dink_name_is_valid(name) || !dink_exists(path)) {
+		dink_err_set(err, DINK_E_USAGE, ENOENT, "%s is not up", name);
+		return dink_err_hint(err, "dink status lists what is; dink up SCENARIO makes it");
+	}
+	return dink_json_parse_file(path, ret, err);
+}
+
 int dink_instance_load(const char *name, struct dink_instance **ret, struct dink_err *err)
 {
 	_cleanup_(dink_journal_freep) struct dink_journal *j = NULL;

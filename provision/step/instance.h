@@ -83,6 +83,14 @@ void dink_instance_free(struct dink_instance *i);
 DEFINE_CLEANUP_PTR(struct dink_instance, dink_instance_free);
 
 /*
+ * dink_instance_plan() - the plan.json that `up` left: what dink_plan_to_json() made; caller puts
+ * @address: the instance, or a layer of it; -ENOENT with an error where the instance is not up
+ */
+struct json_object;
+int dink_instance_plan(const char *address, struct json_object **ret,
+		       struct dink_err *err) _must_check_;
+
+/*
  * dink_instance_proof() - what each level says of itself, host first, as
  * [{"layer","kernel","hostname","pid1","cgroup","storage_driver","engine"}]; caller puts
  */

@@ -23,24 +23,10 @@ static char *instance_dir(const char *name)
 	return xasprintf("%s/instances/%s", dink_state_dir(), name);
 }
 
-static struct json_object *find_in(struct json_object *plan, const char *list, const char *key,
-				   const char *value)
-{
-	struct json_object *all = dink_json_get(plan, list);
-
-	for (size_t i = 0; i < dink_json_len(plan, list); i++) {
-		struct json_object *o = json_object_array_get_idx(all, i);
-
-		if (STREQ(dink_json_str_or(o, key, ""), value))
-			return o;
-	}
-	return NULL;
-}
-
 /* The file of a disk by its name in the plan; NULL if it names none of the instance's folder. */
 static char *file_of(struct json_object *plan, const char *dir, const char *disk)
 {
-	struct json_object *o = find_in(plan, "disks", "name", disk);
+	struct json_object *o = dink_json_find(plan, "disks", "name", disk);
 	const char *file = o ? dink_json_str_or(o, "file", "") : "";
 
 	return dink_starts_with(file, "disks/") && !strstr(file, "..")
@@ -78,7 +64,7 @@ static int refuse_no_disk(const char *address, const char *root, struct dink_err
 static int read_layer(struct json_object *plan, const char *dir, const char *address,
 		      struct dink_layer_store *ret, struct dink_err *err)
 {
-	struct json_object *layer = find_in(plan, "layers", "path", address);
+	struct json_object *layer = dink_json_find(plan, "layers", "path", address);
 	const char *root = layer ? dink_json_str_or(layer, "data_root", NULL) : NULL;
 	const char *disk;
 
@@ -102,7 +88,7 @@ static int read_layer(struct json_object *plan, const char *dir, const char *add
 int dink_layer_store_find(const char *address, struct dink_layer_store *ret, struct dink_err *err)
 {
 	_cleanup_free_ char *name = xstrndup(address, strcspn(address, "/"));
-	_cleanup_free_ char *dir = instance_dir(name), *path = xasprintf("%s/plan.json", dir);
+	_cleanup_free_ char *dir = instance_dir(name);
 	_cleanup_json_ struct json_object *plan = NULL;
 	int r;
 
@@ -111,11 +97,7 @@ int dink_layer_store_find(const char *address, struct dink_layer_store *ret, str
 			     "%s is no layer: its store is on no disk of ours", address);
 		return dink_err_hint(err, "as in replicated-hosts/seed");
 	}
-	if (!dink_name_is_valid(name) || !dink_exists(path)) {
-		dink_err_set(err, DINK_E_USAGE, ENOENT, "%s is not up", name);
-		return dink_err_hint(err, "dink status lists what is; dink up SCENARIO makes it");
-	}
-	r = dink_json_parse_file(path, &plan, err);
+	r = dink_instance_plan(address, &plan, err);
 	return r < 0 ? r : read_layer(plan, dir, address, ret, err);
 }
 
@@ -152,7 +134,8 @@ static const char *find_vm(struct json_object *plan, const char *dir, const stru
 		if (!has_disk(o, plan, dir, st))
 			continue;
 		while (o && !dink_json_bool_or(o, "vm", false))
-			o = find_in(plan, "layers", "path", dink_json_str_or(o, "parent", ""));
+			o = dink_json_find(plan, "layers", "path",
+					   dink_json_str_or(o, "parent", ""));
 		return o ? dink_json_str_or(o, "path", NULL) : NULL;
 	}
 	return NULL;
@@ -162,15 +145,19 @@ static const char *find_vm(struct json_object *plan, const char *dir, const stru
 static int find_in_instance(const char *name, const struct stat *st, struct dink_reach *ret,
 			    struct dink_err *err)
 {
-	_cleanup_free_ char *dir = instance_dir(name), *path = xasprintf("%s/plan.json", dir);
+	_cleanup_free_ char *dir = instance_dir(name);
 	_cleanup_json_ struct json_object *plan = NULL;
 	_cleanup_reach_ struct dink_reach reach = {};
 	const char *layer = NULL;
-	int r = dink_exists(path) ? dink_json_parse_file(path, &plan, err) : 0;
+	int r = dink_instance_plan(name, &plan, err);
 
-	if (r == 0 && plan)
+	if (r == 0)
 		layer = find_vm(plan, dir, st);
-	if (r < 0 || !layer)
+	if (r == -ENOENT)
+		dink_err_clear(err); /* it is not up */
+	if (r == -ENOENT || (r == 0 && !layer))
+		return 0;
+	if (r < 0)
 		return r;
 	r = dink_instance_reach(layer, &reach, err);
 	if (r < 0 || !reach.running)
