@@ -5,21 +5,14 @@
 #
 # A dockerd of its own (no bridge, no iptables rules outside), the docker-host image from the cache.
 
+load grants
+
 setup_file() {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
 	cd "$BATS_TEST_DIRNAME/../.." || exit 1
-	local t=$BATS_FILE_TMPDIR archive
-	build/dink image build docker-host --quiet --json >"$t/image.json"
-	archive=$(jq -r '.[0].archive' "$t/image.json")
-	dockerd --data-root "$t/data" --exec-root "$t/exec" --pidfile "$t/pid" \
-		--host "unix://$t/docker.sock" --bridge none --iptables=false --storage-driver overlay2 \
-		>"$t/dockerd.log" 2>&1 3>&- &
-	for _ in $(seq 100); do
-		if curl -sf --unix-socket "$t/docker.sock" http://d/_ping >/dev/null; then break; fi
-		sleep 0.2
-	done
+	local t=$BATS_FILE_TMPDIR
+	grants_dockerd docker-host
 	export DOCKER_HOST=unix://$t/docker.sock
-	docker load -q -i "$archive"
 	# the grants, one a line, and what the inner container is: one static file
 	build/dink privileges explain --quiet --json --facts tests/hosts/debian12-tcg.json \
 		scenarios/docker-in-kata.yaml/proxy >"$t/grants.json"
@@ -65,12 +58,7 @@ setup_file() {
 }
 
 teardown_file() {
-	local t=$BATS_FILE_TMPDIR pid
-	if [ -s "$t/pid" ]; then
-		pid=$(cat "$t/pid")
-		kill "$pid"
-		while [ -d "/proc/$pid" ]; do sleep 0.1; done
-	fi
+	grants_dockerd_end
 }
 
 setup() {
@@ -92,15 +80,7 @@ flags() {
 	opts=(--network none --cgroupns private -v "$t/give:/give:ro")
 	while IFS=$'\t' read -r kind what; do
 		[ "$what" != "$without" ] || continue
-		case $kind in
-		capability) opts+=(--cap-add "${what#CAP_}") ;;
-		device) opts+=(--device "${what% *}:${what% *}:${what##* }") ;;
-		mount) case $what in
-			tmpfs*) opts+=(--tmpfs "${what#tmpfs }") ;;
-			volume*) opts+=(-v "${what#volume }") ;;
-			esac ;;
-		sysctl) opts+=(--sysctl "$what") ;;
-		esac
+		add_grant "$kind" "$what"
 	done < <(jq -r '.[0].grants[] | [.kind, .what] | @tsv' "$t/grants.json")
 	case $without in
 	keyctl | pivot_root)

@@ -4,6 +4,7 @@
 # begin with a clone of it each. Needs root, dockerd and QEMU.
 
 bats_require_minimum_version 1.5.0
+load instance
 
 name=replicated-hosts
 
@@ -12,34 +13,14 @@ setup_file() {
 	command -v dockerd >/dev/null || skip "needs dockerd"
 	cd "$BATS_TEST_DIRNAME/../.." || return
 	export dink=$PWD/build/dink NO_COLOR=1
-	export DINK_STATE_DIR=$BATS_FILE_TMPDIR/state DINK_RUN_DIR=$BATS_FILE_TMPDIR/run
-	unset DOCKER_HOST
+	instance_folders
 	"$dink" up --quiet scenarios/$name.yaml
 }
 
-teardown_file() {
-	local left
-	[ -n "${dink:-}" ] || return 0
-	if [ -d "$DINK_STATE_DIR/instances/$name" ]; then
-		"$dink" down --quiet --wait --volumes $name
-	fi
-	left=$(
-		pgrep -af "$BATS_FILE_TMPDIR/(state|run)"
-		grep -F "$DINK_STATE_DIR" /proc/self/mountinfo
-		losetup -a | grep -F "$DINK_STATE_DIR"
-	)
-	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
-}
+teardown_file() { instance_down; }
 
 setup() {
 	disks=$DINK_STATE_DIR/instances/$name/disks
-}
-
-# of LAYER COMMAND...: by the user's own client
-of() {
-	local layer=$1
-	shift
-	(eval "$("$dink" env "$name/$layer")" && "$@")
 }
 
 # What a daemon calls a layer on its disk is random, and another after each load.

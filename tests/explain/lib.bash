@@ -1,9 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # Reproductions of the errors that dink explain knows: each function err_NAME makes the real program
-# say the error of the entry NAME (with '-' for '_'). They are in quick.bash (well under a second each)
-# and slow.bash. All that they make is below $T, in a mount and a network namespace of their own
-# where they change either.
+# say the error of the entry NAME (with '-' for '_'). They are in the files beside this one. All that
+# they make is below $T, in a mount and a network namespace of their own where they change either.
 
 # explain_prepare - a folder, a small root and one that has the host's programs
 explain_prepare() {

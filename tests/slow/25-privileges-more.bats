@@ -5,21 +5,13 @@
 # without the one it fails with the words that docs/privileges.md has. tests/proofs lists them.
 
 bats_require_minimum_version 1.5.0
+load ../e2e/grants
 
 setup_file() {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
 	cd "$BATS_TEST_DIRNAME/../.." || exit 1
-	local t=$BATS_FILE_TMPDIR archive
-	build/dink image build tests/slow/images/nested --quiet --json >"$t/image.json"
-	archive=$(jq -r '.[0].archive' "$t/image.json")
-	dockerd --data-root "$t/data" --exec-root "$t/exec" --pidfile "$t/pid" \
-		--host "unix://$t/docker.sock" --bridge none --iptables=false --storage-driver overlay2 \
-		>"$t/dockerd.log" 2>&1 3>&- &
-	for _ in $(seq 100); do
-		if curl -sf --unix-socket "$t/docker.sock" http://d/_ping >/dev/null; then break; fi
-		sleep 0.2
-	done
-	docker -H "unix://$t/docker.sock" load -q -i "$archive"
+	local t=$BATS_FILE_TMPDIR
+	grants_dockerd tests/slow/images/nested
 	# what layers see: a folder without mounts of the engine's in it, for a whole /proc among
 	# them would be as good as the grant
 	mkdir -p "$t/give"
@@ -73,12 +65,7 @@ programs() {
 }
 
 teardown_file() {
-	local t=$BATS_FILE_TMPDIR pid
-	if [ -s "$t/pid" ]; then
-		pid=$(cat "$t/pid")
-		kill "$pid"
-		while [ -d "/proc/$pid" ]; do sleep 0.1; done
-	fi
+	grants_dockerd_end
 }
 
 setup() {
@@ -101,16 +88,7 @@ layer() {
 	opts=(--network none --cgroupns private -v "$t/give:/give:ro"
 		-v "$t/give/layer-init:/usr/local/sbin/layer-init:ro" -v "$t/give/iptables:/usr/local/lib/iptables:ro")
 	while IFS=$'\t' read -r kind what; do
-		case $kind in
-		capability) opts+=(--cap-add "${what#CAP_}") ;;
-		device) opts+=(--device "${what% *}:${what% *}:${what##* }") ;;
-		mount) case $what in
-			tmpfs*) opts+=(--tmpfs "${what#tmpfs }") ;;
-			volume*) opts+=(-v "${what#volume }") ;;
-			esac ;;
-		sysctl) opts+=(--sysctl "$what") ;;
-		unmask) opts+=(--security-opt "systempaths=unconfined") ;;
-		esac
+		add_grant "$kind" "$what"
 	done < <(jq -r '.[0].grants[] | [.kind, .what] | @tsv' "$BATS_TEST_TMPDIR/grants.json")
 	case $2 in
 	sysctl*) opts+=(--sysctl "${2#sysctl }"); opts[-1]=${opts[-1]%=*}=0 ;;

@@ -4,6 +4,7 @@
 # that grows while a VM writes it. Needs root, dockerd and QEMU.
 
 bats_require_minimum_version 1.5.0
+load ../e2e/instance
 
 name=stores
 
@@ -12,8 +13,7 @@ setup_file() {
 	command -v dockerd >/dev/null || skip "needs dockerd"
 	cd "$BATS_TEST_DIRNAME/../.." || return
 	export dink=$PWD/build/dink NO_COLOR=1
-	export DINK_STATE_DIR=$BATS_FILE_TMPDIR/state DINK_RUN_DIR=$BATS_FILE_TMPDIR/run
-	unset DOCKER_HOST
+	instance_folders
 	cat >"$BATS_FILE_TMPDIR/$name.yaml" <<-END
 		dink: 1
 		name: $name
@@ -35,28 +35,10 @@ setup_file() {
 	"$dink" up --quiet "$BATS_FILE_TMPDIR/$name.yaml"
 }
 
-teardown_file() {
-	local left
-	[ -n "${dink:-}" ] || return 0
-	if [ -d "$DINK_STATE_DIR/instances/$name" ]; then
-		"$dink" down --quiet --wait --volumes $name
-	fi
-	left=$(
-		pgrep -af "$BATS_FILE_TMPDIR/(state|run)"
-		grep -F "$DINK_STATE_DIR" /proc/self/mountinfo
-		losetup -a | grep -F "$DINK_STATE_DIR"
-	)
-	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
-}
+teardown_file() { instance_down; }
 
 setup() {
 	disks=$DINK_STATE_DIR/instances/$name/disks
-}
-
-of() {
-	local layer=$1
-	shift
-	(eval "$("$dink" env "$name/$layer")" && "$@")
 }
 
 @test "stores that cannot be copied are refused in words" {
