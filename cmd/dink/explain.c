@@ -188,14 +188,12 @@ static int read_stdin(char **ret, size_t *ret_len, struct dink_err *err)
 		     : 0;
 }
 
-static int explain_words(const struct dink_args *args, struct dink_explanation *x,
-			 struct dink_err *err)
+static int explain_words(const struct dink_args *args, struct dink_explanation *x)
 {
 	_cleanup_str_ struct dink_str text = {};
 	const struct dink_explain_entry *e =
 		args->n == 1 ? dink_explain_entry_find(args->v[0]) : NULL;
 
-	(void)err;
 	if (e) { /* the name of an entry, as `up` and --list print it */
 		if (args->json)
 			cmd_print_json(dink_explain_entry_json(e));
@@ -233,7 +231,7 @@ static int run_explain(struct dink_args *args, struct dink_err *err)
 	if (args->n == 1)
 		instance = find_instance(args->v[0]);
 	if (!instance)
-		return explain_words(args, &x, err);
+		return explain_words(args, &x);
 	r = explain_address(args->v[0], instance, &x, err);
 	return r < 0 ? r : show(args, &x, args->v[0]);
 }

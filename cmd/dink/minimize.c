@@ -117,8 +117,7 @@ static char *pick_error(const char *tail)
 	return xstrndup(line, len);
 }
 
-static int run_dink(const struct minimize *m, struct dink_cmd *cmd, bool *ret_ok, char **ret_error,
-		    struct dink_err *err)
+static int run_dink(struct dink_cmd *cmd, bool *ret_ok, char **ret_error, struct dink_err *err)
 {
 	int r;
 
@@ -138,7 +137,6 @@ static int run_dink(const struct minimize *m, struct dink_cmd *cmd, bool *ret_ok
 		dink_err_clear(err);
 		r = 0;
 	}
-	(void)m;
 	return r;
 }
 
@@ -153,7 +151,7 @@ static int bring_up(struct minimize *m, const bool *keep, bool *ret_ok, struct d
 		if (!keep[i])
 			dink_strv_addl(&cmd.argv, "--without", m->items[i].word, NULL);
 	dink_strv_add(&cmd.argv, m->file);
-	return run_dink(m, &cmd, ret_ok, &m->last_error, err);
+	return run_dink(&cmd, ret_ok, &m->last_error, err);
 }
 
 static int run_check(struct minimize *m, bool *ret_ok, struct dink_err *err)
@@ -167,7 +165,7 @@ static int run_check(struct minimize *m, bool *ret_ok, struct dink_err *err)
 			 getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
 	dink_strv_add(&cmd.env, path);
 	cmd.timeout_ms = (uint32_t)m->timeout_ms;
-	return run_dink(m, &cmd, ret_ok, &m->last_error, err);
+	return run_dink(&cmd, ret_ok, &m->last_error, err);
 }
 
 static int take_down(struct minimize *m, struct dink_err *err)

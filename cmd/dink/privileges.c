@@ -160,12 +160,7 @@ static void print_other(const struct context *c, const struct explained *e)
 	else if (STREQ(name, "original"))
 		printf("  %u grants against the original's %u: %u fewer\n", e->n_ours, e->n_other,
 		       e->n_other - e->n_ours);
-	printf("  %-40s %12s %12s %8s %13s\n", "", "capabilities", "system calls", "devices",
-	       "kernel paths");
-	priv_print_score("this layer", &e->ours_score);
-	priv_print_score(name, &e->other_score);
-	if (e->ours_score.may_remount || e->other_score.may_remount)
-		printf("  + and with CAP_SYS_ADMIN what is write-protected can be remounted\n");
+	priv_print_scores("this layer", &e->ours_score, name, &e->other_score);
 }
 
 static void print_layer(const struct context *c, const struct dink_layer *l, const char *path,

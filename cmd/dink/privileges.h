@@ -38,5 +38,6 @@ void priv_clear(struct priv_source *src);
 int priv_find(const struct priv_source *src, const char *layer, const struct dink_layer **ret,
 	      char **ret_path, struct dink_err *err);
 
-/* priv_print_score() - one line of the four numbers */
-void priv_print_score(const char *name, const struct dink_privilege_score *s);
+/* priv_print_scores() - the four numbers of two sets beside one another */
+void priv_print_scores(const char *name_a, const struct dink_privilege_score *a, const char *name_b,
+		       const struct dink_privilege_score *b);

@@ -89,7 +89,7 @@ int priv_find(const struct priv_source *src, const char *layer, const struct din
 	return 0;
 }
 
-void priv_print_score(const char *name, const struct dink_privilege_score *s)
+static void print_score(const char *name, const struct dink_privilege_score *s)
 {
 	char calls[16] = "?", devices[16] = "all";
 
@@ -99,4 +99,15 @@ void priv_print_score(const char *name, const struct dink_privilege_score *s)
 		snprintf(devices, sizeof(devices), "%u", s->devices);
 	printf("  %-40s %12u %12s %8s %13u%s\n", name, s->capabilities, calls, devices,
 	       s->kernel_paths, s->may_remount ? " +" : "");
+}
+
+void priv_print_scores(const char *name_a, const struct dink_privilege_score *a, const char *name_b,
+		       const struct dink_privilege_score *b)
+{
+	printf("  %-40s %12s %12s %8s %13s\n", "", "capabilities", "system calls", "devices",
+	       "kernel paths");
+	print_score(name_a, a);
+	print_score(name_b, b);
+	if (a->may_remount || b->may_remount)
+		printf("  + and with CAP_SYS_ADMIN what is write-protected can be remounted\n");
 }

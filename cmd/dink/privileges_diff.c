@@ -112,12 +112,8 @@ static void print_sides(const struct side *a, const struct side *b)
 	n += print_missing('+', b->p, a->p);
 	if (!n)
 		printf("the same grants\n");
-	printf("\n  %-40s %12s %12s %8s %13s\n", "", "capabilities", "system calls", "devices",
-	       "kernel paths");
-	priv_print_score(a->name, &a->score);
-	priv_print_score(b->name, &b->score);
-	if (a->score.may_remount || b->score.may_remount)
-		printf("  + and with CAP_SYS_ADMIN what is write-protected can be remounted\n");
+	printf("\n");
+	priv_print_scores(a->name, &a->score, b->name, &b->score);
 }
 
 static struct json_object *side_to_json(const struct side *s, const struct side *other)
