@@ -168,6 +168,24 @@ static void remove_temporary(const struct dink_private_paths *p)
 			(void)unlinkat(dirfd(dir), d->d_name, 0);
 }
 
+/*
+ * What is left once its processes have ended. The lock is held from the look at whose the bridge is
+ * until the cgroup and the rules that bear its number are gone.
+ */
+static int sweep(const struct dink_private_paths *p, struct record *rec, struct dink_err *err)
+{
+	_cleanup_close_ int lock = -1;
+	int r = rec->net.bridge[0] ? dink_private_net_lock(&lock, err) : 0;
+
+	if (r >= 0 && dink_private_net_is_taken(&rec->net))
+		rec->cgroup[0] = rec->net.bridge[0] = '\0';
+	if (r >= 0)
+		r = dink_private_sweep(p, rec->cgroup, err);
+	if (r >= 0)
+		r = dink_private_net_down(&rec->net, err);
+	return r;
+}
+
 /* Stops what runs (or was killed), removes all but the data. */
 static int take_down(const struct dink_private_paths *p, struct record *rec, struct dink_err *err)
 {
@@ -179,12 +197,8 @@ static int take_down(const struct dink_private_paths *p, struct record *rec, str
 	while (r >= 0 && dink_private_find(p, &stray) == 1)
 		r = dink_pid_end(&stray, STOP_GRACE_MS, err);
 	remove_temporary(p);
-	if (dink_private_net_is_taken(&rec->net))
-		rec->cgroup[0] = rec->net.bridge[0] = '\0';
 	if (r >= 0)
-		r = dink_private_sweep(p, rec->cgroup, err);
-	if (r >= 0)
-		r = dink_private_net_down(&rec->net, err);
+		r = sweep(p, rec, err);
 	if (r >= 0)
 		r = dink_rm_rf(p->run, err);
 	if (r >= 0)
@@ -194,33 +208,59 @@ static int take_down(const struct dink_private_paths *p, struct record *rec, str
 	return r;
 }
 
-static int make_net(const struct dink_private_paths *p, struct record *rec, struct dink_err *err)
+/*
+ * An engine puts right every network that it remembers when it starts, addresses on its bridge too:
+ * the bridge may be another dink's by now. What no container is in, it need not remember.
+ */
+static int forget_networks(const struct dink_private_paths *p, struct dink_err *err)
+{
+	_cleanup_free_ char *containers = xasprintf("%s/containers", p->data_root);
+	_cleanup_free_ char *networks = xasprintf("%s/network", p->data_root);
+
+	if (rmdir(containers) < 0 && errno != ENOENT)
+		return 0; /* not empty */
+	return dink_rm_rf(networks, err);
+}
+
+/* N of "dinkbrN"; 0 if it is none */
+static unsigned bridge_number(const char *bridge)
+{
+	unsigned n;
+
+	return sscanf(bridge, "dinkbr%u", &n) == 1 ? n : 0;
+}
+
+/* 1 with the bridge of number n; 0 if its name or its subnet is in use. */
+static int make_bridge(const struct dink_private_paths *p, unsigned n, const char *routes,
+		       struct record *rec, struct dink_err *err)
+{
+	int r;
+
+	if (dink_private_net_choose(n, p->state, routes, &rec->net) < 0)
+		return 0;
+	snprintf(rec->cgroup, sizeof(rec->cgroup), "dink-%u", n);
+	r = save_record(p, rec, err); /* intent */
+	if (r >= 0)
+		r = dink_private_net_up(&rec->net, err);
+	if (r >= 0)
+		r = save_record(p, rec, err);
+	return r < 0 ? r : 1;
+}
+
+/* @first: the number to try first, that of the engine before */
+static int make_net(const struct dink_private_paths *p, unsigned first, struct record *rec,
+		    struct dink_err *err)
 {
 	_cleanup_free_ char *routes = NULL;
-	int r = dink_file_read("/proc/net/route", 4 << 20, &routes, NULL, err);
+	_cleanup_close_ int lock = -1;
+	int r = dink_private_net_lock(&lock, err);
 
-	if (r < 0)
-		return r;
-	for (unsigned n = 0; n < DINK_PRIVATE_NETS; n++) {
-		_cleanup_(dink_err_clear) struct dink_err why = {};
-		_cleanup_free_ char *path = NULL;
-
-		if (dink_private_net_choose(n, p->state, routes, &rec->net) < 0)
-			continue;
-		snprintf(rec->cgroup, sizeof(rec->cgroup), "dink-%u", n);
-		r = save_record(p, rec, err); /* intent */
-		if (r < 0)
-			return r;
-		r = dink_private_net_up(&rec->net, &why);
-		if (r >= 0)
-			return save_record(p, rec, err);
-		/* another dink took the name between the look and the making */
-		path = xasprintf("/sys/class/net/%s", rec->net.bridge);
-		if (!dink_interrupted() && dink_exists(path) && strstr(why.msg, "File exists"))
-			continue;
-		dink_err_move(err, &why);
-		return r;
-	}
+	if (r >= 0)
+		r = dink_file_read("/proc/net/route", 4 << 20, &routes, NULL, err);
+	for (unsigned i = 0; r == 0 && i < DINK_PRIVATE_NETS; i++)
+		r = make_bridge(p, (first + i) % DINK_PRIVATE_NETS, routes, rec, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	(void)dink_err_set(err, DINK_E_HOST, EADDRINUSE,
 			   "find a free bridge name dinkbrN and subnet in 10.212.0.0/16");
 	return dink_err_hint(err, "ip -brief link show type bridge; ip route");
@@ -384,8 +424,9 @@ static int spawn_daemon(const struct dink_private_paths *p, struct record *rec,
 	return r < 0 ? r : dink_cmd_go(&cmd, rec->pid.pid, err);
 }
 
-static int start_engine(const struct dink_private_paths *p, const struct dink_progress *progress,
-			struct dink_err *err)
+/* @first: the number of the bridge to try first */
+static int start_engine(const struct dink_private_paths *p, unsigned first,
+			const struct dink_progress *progress, struct dink_err *err)
 {
 	_cleanup_(clear_record) struct record rec = {};
 	_cleanup_free_ char *dockerd = dink_which("dockerd"), *podman = dink_which("podman");
@@ -406,7 +447,9 @@ static int start_engine(const struct dink_private_paths *p, const struct dink_pr
 	if (r >= 0)
 		r = dink_mkdir_p(p->data_root, 0711, err);
 	if (r >= 0 && !rec.podman)
-		r = make_net(p, &rec, err);
+		r = forget_networks(p, err);
+	if (r >= 0 && !rec.podman)
+		r = make_net(p, first, &rec, err);
 	if (r >= 0)
 		r = spawn_daemon(p, &rec, err);
 	if (r >= 0)
@@ -504,13 +547,12 @@ static int reload_runtime(const struct dink_private_paths *p, struct record *rec
 static int find_unrecorded(const struct dink_private_paths *p, struct record *rec)
 {
 	struct dink_pid stray;
-	unsigned n;
 
 	*rec = (struct record){};
 	read_boot_id(rec->boot_id);
-	if (dink_private_net_find(p->state, &rec->net) == 0 &&
-	    sscanf(rec->net.bridge, "dinkbr%u", &n) == 1)
-		snprintf(rec->cgroup, sizeof(rec->cgroup), "dink-%u", n);
+	if (dink_private_net_find(p->state, &rec->net) == 0)
+		snprintf(rec->cgroup, sizeof(rec->cgroup), "dink-%u",
+			 bridge_number(rec->net.bridge));
 	return rec->net.bridge[0] || dink_exists(p->run) || dink_private_find(p, &stray) == 1;
 }
 
@@ -520,6 +562,7 @@ static int ensure_running(const struct dink_private_paths *p, const char *dink_v
 {
 	_cleanup_(clear_record) struct record rec = {};
 	int changed = 0, r, have = load_record(p, &rec, err);
+	unsigned first;
 
 	if (have < 0)
 		return have;
@@ -536,9 +579,10 @@ static int ensure_running(const struct dink_private_paths *p, const char *dink_v
 		return r;
 	}
 	r = have ? 1 : find_unrecorded(p, &rec);
+	first = bridge_number(rec.net.bridge); /* the one that its containers know */
 	if (r > 0)
 		r = take_down(p, &rec, err);
-	return r < 0 ? r : start_engine(p, progress, err);
+	return r < 0 ? r : start_engine(p, first, progress, err);
 }
 
 static bool is_plain_name(const char *name)

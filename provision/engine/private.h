@@ -36,7 +36,13 @@ struct dink_private_net {
 };
 
 /*
- * dink_private_net_choose() - candidate n (0..15); -EEXIST where its name or subnet is in use
+ * dink_private_net_lock() - names of bridges and cgroups, subnets and rules are shared with dinks of
+ * other state folders: flock(2) on the file of this network namespace, until the descriptor is closed
+ */
+int dink_private_net_lock(int *ret_fd, struct dink_err *err) _must_check_;
+/*
+ * dink_private_net_choose() - candidate n (0..15), under the lock; -EEXIST where its name
+ * or subnet is in use
  * @routes: text of /proc/net/route
  */
 enum { DINK_PRIVATE_NETS = 16 };

@@ -18,6 +18,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 
 enum { NET_TIMEOUT_MS = 20000 };
@@ -92,6 +93,24 @@ static bool forwarding_is_on(void)
 
 	return dink_file_read("/proc/sys/net/ipv4/ip_forward", 16, &text, NULL, &ignored) == 0 &&
 	       text[0] == '1';
+}
+
+int dink_private_net_lock(int *ret_fd, struct dink_err *err)
+{
+	_cleanup_close_ int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open /proc/self/ns/net");
+	do {
+		r = flock(fd, LOCK_EX);
+	} while (r < 0 && errno == EINTR && !dink_interrupted());
+	if (r < 0 && errno == EINTR)
+		return dink_err_set(err, DINK_E_INTR, EINTR, "interrupted");
+	if (r < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "lock the network namespace");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
 }
 
 int dink_private_net_choose(unsigned n, const char *state_dir, const char *routes,

@@ -13,6 +13,7 @@ setup() {
 }
 
 teardown() {
+	[ -z "${foreign:-}" ] || ip link delete "$foreign"
 	up_teardown
 }
 
@@ -119,4 +120,25 @@ f = open(sys.argv[1], "w"); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(60)' "$DIN
 	printf '{"seq":99,"ev' >>"$journal"
 	run -0 "$dink" down -q --volumes "$name"
 	no_residue torn
+}
+
+@test "an engine does nothing to the bridge that it had once and another has now" {
+	cat >"$BATS_TEST_TMPDIR/one.yaml" <<-'EOF'
+		dink: 1
+		name: one
+		layers:
+		  box: {image: debian, command: [sleep, infinity]}
+	EOF
+	"$dink" up -q "$BATS_TEST_TMPDIR/one.yaml"
+	once=$(jq -r .bridge "$DINK_STATE_DIR/engine/engine.json")
+	"$dink" down -q one
+	# as another dink makes it: no address yet
+	ip link add "$once" type bridge
+	foreign=$once
+	"$dink" up -q "$BATS_TEST_TMPDIR/one.yaml"
+	[ "$(jq -r .bridge "$DINK_STATE_DIR/engine/engine.json")" != "$once" ]
+	[ -z "$(ip -o -4 address show dev "$once")" ]
+	[[ $(ip -o link show dev "$once") != *",UP"* ]]
+	"$dink" down -q one
+	no_residue down
 }
