@@ -7,6 +7,7 @@
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
+#include "provision/explain/explain.h"
 #include "provision/scenario/scenario.h"
 
 #include <curl/curl.h>
@@ -191,6 +192,8 @@ static int run_command(const struct dink_command *c, int argc, char **argv)
 		r = c->run(&args, &err);
 		end_progress(&line);
 	}
+	if (err.detail && !err.hint) /* another program's words, and dink knows none better */
+		dink_explain_err(&err);
 	if (dink_err_is_set(&err))
 		r = fail(&args, &err);
 	else if (r < 0)

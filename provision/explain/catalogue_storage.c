@@ -154,6 +154,17 @@ static const struct dink_explain_entry entries[] = {
 		.source = "loop(4); kind#1248, distribution#3967",
 	},
 	{
+		.name = "mkfs-mount-status",
+		.program = "btrfs",
+		.level = DINK_EXPLAIN_HOST,
+		.patterns = {"cannot check mount status of"},
+		.cause = "mkfs.btrfs looks at the file behind every mounted loop device, and one lies "
+			 "where this user may not look: a disk of root's dink, say",
+		.fix = "as root, or while nothing is mounted from there, or with ext4",
+		.scenario = "disks: {NAME: {filesystem: ext4}}",
+		.source = "btrfs-progs 6.2: is_same_loop_file() of check_mounted()",
+	},
+	{
 		.name = "mkfs-too-small",
 		.program = "btrfs",
 		.level = DINK_EXPLAIN_WORKLOAD,

@@ -89,16 +89,32 @@ need_root() {
 	[ ! -e d.img ]
 }
 
-@test "create works for an ordinary user" {
+# as_nobody COMMAND... - where none of root's images is mounted, which mkfs.btrfs would want to look at
+as_nobody() {
+	unshare --mount sh -c '
+		awk "index(\$1, \"/dev/loop\") == 1 {print \$2}" /proc/self/mounts | sort -r | xargs -r umount -l
+		exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"' - "$@"
+}
+
+@test "create works for an ordinary user, who is told what mkfs.btrfs wants of root's mounts" {
 	need_root
 	# a place that others can reach, unlike a source tree below /root and bats' own folder
 	open=$(mktemp -d /var/tmp/dink-open-XXXXXX)
 	chmod 777 "$open"
 	cp "$dink" "$open/dink"
 	cd "$open"
-	run setpriv --reuid 65534 --clear-groups ./dink disk create -s 1GiB d.img
+	mkdir -m 700 closed mnt
+	"$dink" disk create -q --filesystem ext4 --size 16MiB closed/a.img
+	run unshare --mount sh -c 'mount -o loop closed/a.img mnt &&
+		exec setpriv --reuid 65534 --regid 65534 --clear-groups ./dink disk create -s 1GiB d.img'
+	told=$output
+	left=$(find . -name 'd.img*')
+	run as_nobody ./dink disk create -s 1GiB d.img
 	owner=$(stat -c %u d.img)
+	cd /
 	rm -r "$open"
+	[[ $told == *"explain: mkfs-mount-status"*"with ext4"* ]]
+	[ -z "$left" ]
 	[ "$status" -eq 0 ]
 	[ "$owner" -eq 65534 ]
 }

@@ -228,7 +228,7 @@ as_user() {
 	[[ $output == *"uid 4321 is not root"* ]]
 	run -4 as_user "$dink" doctor -q "$scenario"
 	[[ $output == *"[FAIL] user"* ]]
-	run -0 as_user "$dink" disk create -q --size 200MiB --filesystem btrfs "$T/home/d.img"
+	run -0 as_user "$dink" disk create -q --size 200MiB --filesystem ext4 "$T/home/d.img"
 	[ "$(stat -c %u "$T/home/d.img")" = 4321 ]
 	run -0 as_user "$dink" kernel list
 	config=$(find "${DINK_CACHE_DIR:-/var/cache/dink}/kernels" -mindepth 2 -maxdepth 2 -name config | head -n 1)

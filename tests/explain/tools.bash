@@ -40,6 +40,15 @@ err_mkfs_too_small() {
 	truncate -s 50M "$T/tiny.img"
 	mkfs.btrfs -q "$T/tiny.img"
 }
+err_mkfs_mount_status() {
+	mkdir -p -m 700 "$T/of-root" "$T/mounted"
+	truncate -s 8M "$T/of-root/a.img"
+	mkfs.ext4 -q "$T/of-root/a.img"
+	truncate -s 120M "$T/users.img"
+	chown 65534 "$T/users.img"
+	unshare --mount sh -c 'mount -o loop "$1/of-root/a.img" "$1/mounted" &&
+		setpriv --reuid 65534 --regid 65534 --clear-groups mkfs.btrfs -q "$1/users.img"' - "$T"
+}
 err_mkfs_signature() {
 	truncate -s 120M "$T/full.img"
 	mkfs.ext4 -q "$T/full.img"
