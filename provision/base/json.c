@@ -101,6 +101,17 @@ size_t dink_json_len(struct json_object *o, const char *path)
 	return json_object_is_type(v, json_type_array) ? json_object_array_length(v) : 0;
 }
 
+struct json_object *dink_json_member(struct json_object *o, const char *key, bool array)
+{
+	struct json_object *m = NULL;
+
+	if (json_object_object_get_ex(o, key, &m))
+		return m;
+	m = array ? json_object_new_array() : dink_json_new();
+	json_object_object_add(o, key, m);
+	return m;
+}
+
 struct json_object *dink_json_find(struct json_object *o, const char *path, const char *key,
 				   const char *value)
 {

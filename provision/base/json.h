@@ -40,6 +40,8 @@ int64_t dink_json_int_or(struct json_object *o, const char *path, int64_t fallba
 bool dink_json_bool_or(struct json_object *o, const char *path, bool fallback);
 /* array length, 0 when missing or no array */
 size_t dink_json_len(struct json_object *o, const char *path);
+/* dink_json_member() - o's member of that key, added empty if there is none; owned by o */
+struct json_object *dink_json_member(struct json_object *o, const char *key, bool array);
 /* dink_json_find() - the first of the list there whose member key is this string; NULL if none */
 struct json_object *dink_json_find(struct json_object *o, const char *path, const char *key,
 				   const char *value);

@@ -158,7 +158,8 @@ static const struct dink_explain_entry entries[] = {
 		.program = "btrfs",
 		.level = DINK_EXPLAIN_HOST,
 		.patterns = {"cannot check mount status of"},
-		.cause = "mkfs.btrfs looks at the file behind every mounted loop device, and one lies "
+		.cause = "mkfs.btrfs looks at the file behind every mounted loop device, and one "
+			 "lies "
 			 "where this user may not look: a disk of root's dink, say",
 		.fix = "as root, or while nothing is mounted from there, or with ext4",
 		.scenario = "disks: {NAME: {filesystem: ext4}}",

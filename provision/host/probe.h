@@ -17,6 +17,11 @@ void dink_usable_no(struct dink_usable *u, const char *fmt, ...) _printf_(2, 3);
 void dink_probe_proc(struct dink_facts *f);    /* what /proc, /sys, uname and limits say */
 void dink_probe_storage(struct dink_facts *f); /* file systems, loop, space, writable folders */
 void dink_probe_net(struct dink_facts *f);     /* tun, bridge, veth, iptables, nft, userns, vhost */
+/*
+ * dink_probe_find() - a program by the PATH, or where daemons and helpers live and an ordinary user's
+ * PATH does not look; caller frees, NULL if it is not there
+ */
+char *dink_probe_find(const char *name);
 /* @versions: ask each program for its version; else only where a plan needs it */
 void dink_probe_tools(struct dink_facts *f, bool versions);
 void dink_probe_engines(struct dink_facts *f);

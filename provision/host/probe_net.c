@@ -153,25 +153,10 @@ static int try_firewall(const char *program, struct dink_err *err)
 	return dink_cmd_run(&cmd, err);
 }
 
-static char *find_program(const char *name)
-{
-	static const char *const dirs[] = {"/usr/local/sbin", "/usr/sbin", "/sbin"};
-	char *path = dink_which(name);
-
-	for (size_t i = 0; !path && i < ARRAY_SIZE(dirs); i++) {
-		path = xasprintf("%s/%s", dirs[i], name);
-		if (access(path, X_OK) < 0) {
-			free(path);
-			path = NULL;
-		}
-	}
-	return path;
-}
-
 static void probe_firewall(const char *program, int namespace, struct dink_usable *u)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
-	_cleanup_free_ char *path = find_program(program);
+	_cleanup_free_ char *path = dink_probe_find(program);
 
 	if (!path)
 		return dink_usable_no(u, "%s is not installed", program);

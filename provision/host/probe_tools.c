@@ -39,8 +39,7 @@ static const struct tool tools[] = {
 	{"virtiofsd", "--version"},
 };
 
-/* Daemons and helpers live where an ordinary user's PATH does not look. */
-static char *find_tool(const char *name)
+char *dink_probe_find(const char *name)
 {
 	static const char *const dirs[] = {"/usr/local/sbin", "/usr/sbin",     "/sbin",
 					   "/usr/libexec",    "/usr/lib/qemu", "/opt/kata/bin"};
@@ -103,7 +102,7 @@ void dink_probe_tools(struct dink_facts *f, bool versions)
 		struct dink_tool_fact *t = &f->tools[f->n_tools++];
 
 		t->name = xstrdup(tools[i].name);
-		t->path = find_tool(tools[i].name);
+		t->path = dink_probe_find(tools[i].name);
 		if (versions && t->path && tools[i].version_arg)
 			t->version = ask_version(t->path, tools[i].version_arg);
 	}

@@ -145,17 +145,6 @@ static char *describe_container(struct json_object *params)
 			 dink_json_str_or(params, "image", "?"));
 }
 
-static struct json_object *member(struct json_object *o, const char *key, bool array)
-{
-	struct json_object *m = NULL;
-
-	if (json_object_object_get_ex(o, key, &m))
-		return m;
-	m = array ? json_object_new_array() : dink_json_new();
-	json_object_object_add(o, key, m);
-	return m;
-}
-
 /* One entry of params.binds as an entry of HostConfig.Mounts. */
 static int add_mount(struct dink_step_ctx *ctx, struct json_object *bind,
 		     struct json_object *mounts, struct dink_err *err)
@@ -197,7 +186,8 @@ static int add_seccomp(struct json_object *params, struct json_object *host, str
 			return r;
 	}
 	option = xasprintf("seccomp=%s", text ? text : path);
-	json_object_array_add(member(host, "SecurityOpt", true), json_object_new_string(option));
+	json_object_array_add(dink_json_member(host, "SecurityOpt", true),
+			      json_object_new_string(option));
 	return 0;
 }
 
@@ -255,13 +245,13 @@ static int make_body(struct dink_step_ctx *ctx, struct json_object *params,
 	    (!ref && !registry))
 		return dink_err_set(err, DINK_E_BUG, 0, "a container step without spec or image");
 	dink_json_set_str(body, "Image", registry ? registry : ref);
-	host = member(body, "HostConfig", false);
+	host = dink_json_member(body, "HostConfig", false);
 	r = add_seccomp(params, host, err);
 	if (r == 0)
 		r = name_runtime(ctx, params, host, err);
 	for (size_t i = 0; r == 0 && i < dink_json_len(params, "binds"); i++)
 		r = add_mount(ctx, json_object_array_get_idx(binds, i),
-			      member(host, "Mounts", true), err);
+			      dink_json_member(host, "Mounts", true), err);
 	if (r == 0)
 		*ret = TAKE_PTR(body);
 	return r;

@@ -189,17 +189,6 @@ static void bind_own(struct spec *s)
 	}
 }
 
-static struct json_object *member(struct json_object *o, const char *key, bool array)
-{
-	struct json_object *m = NULL;
-
-	if (json_object_object_get_ex(o, key, &m))
-		return m;
-	m = array ? json_object_new_array() : dink_json_new();
-	json_object_object_add(o, key, m);
-	return m;
-}
-
 /* "/dev/net/tun rw" */
 static void grant_device(struct spec *s, const char *what)
 {
@@ -210,7 +199,7 @@ static void grant_device(struct spec *s, const char *what)
 	dink_json_set_str(o, "PathOnHost", path);
 	dink_json_set_str(o, "PathInContainer", path);
 	dink_json_set_str(o, "CgroupPermissions", access);
-	json_object_array_add(member(s->host, "Devices", true), o);
+	json_object_array_add(dink_json_member(s->host, "Devices", true), o);
 }
 
 /* "tmpfs /run", "volume /var/lib/docker" (anonymous: it goes with the container) */
@@ -221,8 +210,8 @@ static void grant_mount(struct spec *s, const char *what)
 	struct json_object *o;
 
 	if (dink_starts_with(what, "tmpfs ")) {
-		dink_json_set_str(member(s->host, "Tmpfs", false), what + strlen("tmpfs "),
-				  options);
+		dink_json_set_str(dink_json_member(s->host, "Tmpfs", false),
+				  what + strlen("tmpfs "), options);
 		return;
 	}
 	if (!dink_starts_with(what, "volume ") ||
@@ -231,7 +220,7 @@ static void grant_mount(struct spec *s, const char *what)
 	o = dink_json_new();
 	dink_json_set_str(o, "Type", "volume");
 	dink_json_set_str(o, "Target", what + strlen("volume "));
-	json_object_array_add(member(s->host, "Mounts", true), o);
+	json_object_array_add(dink_json_member(s->host, "Mounts", true), o);
 }
 
 /* "nofile=20000:20000" */
@@ -245,12 +234,12 @@ static void grant_rlimit(struct spec *s, const char *what)
 	dink_json_set_str(o, "Name", name);
 	dink_json_set_int(o, "Soft", soft);
 	dink_json_set_int(o, "Hard", n == 2 ? hard : soft);
-	json_object_array_add(member(s->host, "Ulimits", true), o);
+	json_object_array_add(dink_json_member(s->host, "Ulimits", true), o);
 }
 
 static void add_string(struct spec *s, const char *key, const char *value)
 {
-	json_object_array_add(member(s->host, key, true), json_object_new_string(value));
+	json_object_array_add(dink_json_member(s->host, key, true), json_object_new_string(value));
 }
 
 /*
@@ -266,8 +255,8 @@ static void unmask_paths(struct spec *s)
 	if (!any)
 		return;
 	/* an empty list, too, is one: without it the engine takes its own */
-	member(s->host, "MaskedPaths", true);
-	member(s->host, "ReadonlyPaths", true);
+	dink_json_member(s->host, "MaskedPaths", true);
+	dink_json_member(s->host, "ReadonlyPaths", true);
 	for (const char *const *m = dink_masked_paths; *m; m++)
 		if (!dink_privileges_unmask(p, *m))
 			add_string(s, "MaskedPaths", *m);
@@ -293,7 +282,7 @@ static void grant(struct spec *s, const struct dink_grant *g)
 		break;
 	case DINK_GRANT_SYSCTL:
 		if (eq)
-			dink_json_set_str(member(s->host, "Sysctls", false), key, eq + 1);
+			dink_json_set_str(dink_json_member(s->host, "Sysctls", false), key, eq + 1);
 		break;
 	case DINK_GRANT_RLIMIT:
 		grant_rlimit(s, g->what);
@@ -353,9 +342,11 @@ static void publish_ports(struct spec *s, struct json_object *body)
 		if (p->address)
 			dink_json_set_str(o, "HostIp", p->address);
 		dink_json_set_str(o, "HostPort", outer);
-		json_object_array_add(member(member(s->host, "PortBindings", false), inner, true),
-				      o);
-		member(member(body, "ExposedPorts", false), inner, false);
+		json_object_array_add(
+			dink_json_member(dink_json_member(s->host, "PortBindings", false), inner,
+					 true),
+			o);
+		dink_json_member(dink_json_member(body, "ExposedPorts", false), inner, false);
 	}
 }
 
@@ -412,7 +403,7 @@ static void request_gpus(struct spec *s)
 	dink_json_set_str(o, "Driver", "nvidia");
 	dink_json_set_int(o, "Count", -1);
 	dink_json_set(o, "Capabilities", sets);
-	json_object_array_add(member(s->host, "DeviceRequests", true), o);
+	json_object_array_add(dink_json_member(s->host, "DeviceRequests", true), o);
 }
 
 static struct json_object *make_body(struct spec *s)

@@ -3,25 +3,9 @@
 # dink explain with the real programs' words: what mount, btrfs, iptables, ip, newuidmap, skopeo and
 # their like say, and the notes' errors of nested containers. All others: tests/slow/70-explain.bats.
 
-setup_file() {
-	cd "$BATS_TEST_DIRNAME/../.." || return
-	[ "$(id -u)" -eq 0 ] || skip "needs root"
-	. tests/explain/lib.bash
-	explain_prepare
-}
-
-teardown_file() {
-	. "$BATS_TEST_DIRNAME/../explain/lib.bash"
-	explain_clean
-}
-
-setup() {
-	cd "$BATS_TEST_DIRNAME/../.." || return
-	dink=$PWD/build/dink
-	. tests/explain/lib.bash
-	. tests/explain/tools.bash
-	. tests/explain/runtimes.bash
-}
+# shellcheck disable=SC2034,SC2154 # parts is used, and dink set, there
+parts=(tools runtimes)
+load ../explain/file
 
 @test "mount, losetup, mkfs and btrfs" {
 	explained_all mount umount losetup mkfs btrfs no

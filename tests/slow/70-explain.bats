@@ -3,27 +3,9 @@
 # Every entry of dink explain's catalogue, reproduced with the real program. With EXPLAIN_RENEW=DIR
 # their words are written to DIR/NAME.txt: tests/golden/explain is such a folder.
 
-setup_file() {
-	cd "$BATS_TEST_DIRNAME/../.." || return
-	[ "$(id -u)" -eq 0 ] || skip "needs root"
-	. tests/explain/lib.bash
-	explain_prepare
-}
-
-teardown_file() {
-	. "$BATS_TEST_DIRNAME/../explain/lib.bash"
-	explain_clean
-}
-
-setup() {
-	cd "$BATS_TEST_DIRNAME/../.." || return
-	dink=$PWD/build/dink
-	. tests/explain/lib.bash
-	. tests/explain/tools.bash
-	. tests/explain/runtimes.bash
-	. tests/explain/vms.bash
-	. tests/explain/engines.bash
-}
+# shellcheck disable=SC2034,SC2154 # parts is used, and dink set, there
+parts=(tools runtimes vms engines)
+load ../explain/file
 
 @test "mount, losetup, mkfs and btrfs" {
 	explained_all mount umount losetup mkfs btrfs no
