@@ -95,6 +95,8 @@ static void imply_features(struct dink_plan *p, struct dink_plan_kernel *k,
 	add_feature(k, "containers", "layer %s runs %s", inner->path, daemon);
 	add_feature(k, "iptables", "layer %s runs %s", inner->path, daemon);
 	add_feature(k, "nftables", "layer %s runs %s", inner->path, daemon);
+	if (inner->spec->swarm != DINK_SWARM_NONE)
+		add_feature(k, "vxlan", "layer %s is a node of a swarm", inner->path);
 	if (inner->needs_guest) {
 		add_feature(k, "nested-kvm", "layer %s starts virtual machines", inner->path);
 		add_feature(k, "tun", "layer %s starts virtual machines", inner->path);

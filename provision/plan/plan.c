@@ -158,6 +158,22 @@ static int judge_host(const struct dink_plan *p, const struct dink_facts *f, str
 	return dink_checks_refuse(&checks, p->scenario->name, err);
 }
 
+/* Two managers are worse than one: without either of them there is no majority. */
+static void warn_of_two_managers(struct dink_plan *p)
+{
+	_cleanup_free_ size_t *managers = xcalloc(p->n_layers + 1, sizeof(*managers));
+
+	for (size_t i = 0; i < p->n_layers; i++)
+		if (p->layers[i].spec->swarm == DINK_SWARM_MANAGER)
+			managers[p->layers[i].parent + 1]++;
+	for (size_t i = 0; i <= p->n_layers; i++)
+		if (managers[i] == 2)
+			dink_strv_addf(&p->warnings,
+				       "the swarm in %s has two managers and stops when it loses "
+				       "one of them; three outlive that",
+				       i ? p->layers[i - 1].path : p->scenario->name);
+}
+
 int dink_plan_make(const struct dink_scenario *s, const struct dink_facts *f,
 		   struct dink_plan **ret, struct dink_err *err)
 {
@@ -183,6 +199,7 @@ int dink_plan_make(const struct dink_scenario *s, const struct dink_facts *f,
 	if (r < 0)
 		return r;
 	name_runtimes(p);
+	warn_of_two_managers(p);
 	*ret = TAKE_PTR(p);
 	return 0;
 }

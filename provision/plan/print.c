@@ -121,6 +121,8 @@ static struct json_object *layer_to_json(const struct dink_plan *p, const struct
 	dink_json_set_int(o, "cpus", l->spec->cpus);
 	dink_json_set_int(o, "memory_bytes", (int64_t)l->spec->memory_bytes);
 	dink_json_set_str(o, "daemon", dink_daemon_name(l->spec->daemon));
+	if (l->spec->swarm != DINK_SWARM_NONE)
+		dink_json_set_str(o, "swarm", dink_swarm_name(l->spec->swarm));
 	dink_json_set_str(o, "data_root", data_root);
 	dink_json_set_str(o, "storage_driver", l->storage_driver);
 	dink_json_set_str(o, "storage_reason", l->storage_reason);
@@ -249,6 +251,8 @@ static void print_layer(struct dink_str *s, const struct dink_plan *p,
 
 		dink_str_addf(s, ", %s", size);
 	}
+	if (l->spec->swarm != DINK_SWARM_NONE)
+		dink_str_addf(s, ", swarm %s", dink_swarm_name(l->spec->swarm));
 	if (l->spec->gpu == DINK_GPU_NVIDIA)
 		dink_str_add(s, ", all NVIDIA GPUs");
 	dink_str_add(s, ")\n");

@@ -90,6 +90,9 @@ const struct dink_need_grant dink_need_grants[] = {
 	      "its storage driver does not stack on the layer's own overlay"),
 	CAP(USER_CHILD, "CAP_SYS_PTRACE", "joining a container whose processes are a user's"),
 	CAP(TRACE_CHILD, "CAP_SYS_PTRACE", "processes of other users of the layer"),
+	UNMASK(SWARM_NODE, "/proc/sys",
+	       "a service's own address and published ports: net.ipv4.vs.conntrack and "
+	       "route_localnet"),
 };
 const size_t dink_n_need_grants = ARRAY_SIZE(dink_need_grants);
 
@@ -132,6 +135,7 @@ static const struct {
 	[DINK_NEED_SUPERVISOR_INIT] = {"supervisor-init", "has supervisord as PID 1"},
 	[DINK_NEED_USER_CHILD] = {"user-child", "runs commands in containers of a user"},
 	[DINK_NEED_TRACE_CHILD] = {"trace-child", "traces what other users of it run"},
+	[DINK_NEED_SWARM_NODE] = {"swarm-node", "is a node of a swarm"},
 };
 
 const char *dink_need_name(enum dink_need n)

@@ -145,6 +145,8 @@ static uint32_t layer_needs(const struct collector *c, const struct dink_layer *
 		needs |= dink_need_with_implied(1u << DINK_NEED_SYSTEMD_INIT);
 	if (l->init == DINK_INIT_SUPERVISORD)
 		needs |= dink_need_with_implied(1u << DINK_NEED_SUPERVISOR_INIT);
+	if (l->swarm != DINK_SWARM_NONE)
+		needs |= 1u << DINK_NEED_SWARM_NODE;
 	needs |= child_needs(c, l->children, l->n_children, in_guest(l));
 	needs |= 1u << DINK_NEED_RUNC_CHILD | 1u << DINK_NEED_CGROUP_WRITE;
 	needs |= 1u << (l->daemon == DINK_DAEMON_PODMAN ? DINK_NEED_PODMAN_DAEMON

@@ -29,6 +29,7 @@ enum dink_need {
 	DINK_NEED_SUPERVISOR_INIT, /* PID 1 is supervisord, or another that only starts programs */
 	DINK_NEED_USER_CHILD,	   /* exec into containers that do not run as root */
 	DINK_NEED_TRACE_CHILD,	   /* strace of what other users of the layer run */
+	DINK_NEED_SWARM_NODE,	   /* dockerd as a node of a Docker Swarm */
 	DINK_NEED_MAX_,
 };
 

@@ -214,6 +214,44 @@ static void check_rootless(struct check *c, const struct dink_layer *l)
 					 dink_shown(l->name).s);
 }
 
+/* A node's overlay networks are its own kernel's, and it is root there. */
+static void check_swarm_node(struct check *c, const struct dink_layer *l)
+{
+	if (l->swarm == DINK_SWARM_NONE || refused(l, "daemon") || refused(l, "runtime"))
+		return;
+	if (l->daemon != DINK_DAEMON_DOCKER &&
+	    dink_report_at(c->report, l->swarm_mark,
+			   "layer '%s' is to be in a swarm and does not run docker",
+			   dink_shown(l->name).s))
+		dink_report_hint(c->report, "add daemon: docker to layer '%s'",
+				 dink_shown(l->name).s);
+	if (!is_vm(l) && dink_report_at(c->report, l->swarm_mark,
+					"layer '%s' is to be in a swarm and is no virtual machine",
+					dink_shown(l->name).s))
+		dink_report_hint(c->report, "runtime: kata");
+}
+
+/* The layers of one engine are one swarm; somebody has to be its first manager. */
+static void check_swarm(struct check *c, struct dink_layer *const *layers, size_t n)
+{
+	const struct dink_layer *worker = NULL;
+	bool managed = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct dink_layer *l = layers[i];
+
+		check_swarm_node(c, l);
+		managed = managed || l->swarm == DINK_SWARM_MANAGER || refused(l, "swarm");
+		if (l->swarm == DINK_SWARM_WORKER && !worker)
+			worker = l;
+	}
+	if (worker && !managed &&
+	    dink_report_at(c->report, worker->swarm_mark,
+			   "layer '%s' is to work in a swarm that no layer manages",
+			   dink_shown(worker->name).s))
+		dink_report_hint(c->report, "swarm: manager in a layer beside it, or in this one");
+}
+
 static void add_disk_use(struct check *c, struct disk_use use)
 {
 	if (c->n_uses == c->cap_uses) {
@@ -480,6 +518,7 @@ static void check_layers(struct check *c, struct dink_layer *const *layers, size
 {
 	check_ports(c, layers, n);
 	check_copies(c, layers, n);
+	check_swarm(c, layers, n);
 	for (size_t i = 0; i < n; i++) {
 		struct dink_layer *l = layers[i];
 		uint64_t copies = outer_copies * l->count;

@@ -52,6 +52,9 @@ enum dink_init {
 	DINK_INIT_MAX_,
 };
 
+/* What a layer's dockerd is in the swarm that the layers of one engine make. */
+enum dink_swarm { DINK_SWARM_NONE, DINK_SWARM_MANAGER, DINK_SWARM_WORKER, DINK_SWARM_MAX_ };
+
 enum dink_gpu { DINK_GPU_NONE, DINK_GPU_NVIDIA, DINK_GPU_MAX_ };
 
 enum dink_filesystem { DINK_FS_BTRFS, DINK_FS_EXT4, DINK_FS_MAX_ };
@@ -66,6 +69,7 @@ enum dink_compression {
 const char *dink_runtime_name(enum dink_runtime r); /* "runc", "dink-vm", "kata", ... */
 const char *dink_daemon_name(enum dink_daemon d);
 const char *dink_init_name(enum dink_init i);
+const char *dink_swarm_name(enum dink_swarm s);
 const char *dink_filesystem_name(enum dink_filesystem f);
 const char *dink_compression_name(enum dink_compression c);
 
@@ -150,6 +154,8 @@ struct dink_layer {
 	struct dink_mark daemon_mark;
 	char *rootless; /* the image's user that its daemon runs as; NULL = root */
 	struct dink_mark rootless_mark;
+	enum dink_swarm swarm;
+	struct dink_mark swarm_mark;
 	enum dink_gpu gpu;
 	struct dink_mark gpu_mark;
 	enum dink_init init;

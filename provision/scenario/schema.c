@@ -11,6 +11,7 @@
 static const char *const runtime_names[] = {"runc", "crun", "runsc", "dink-vm", "kata", NULL};
 static const char *const daemon_names[] = {"none", "docker", "podman", NULL};
 static const char *const init_names[] = {"default", "none", "tini", "systemd", "supervisord", NULL};
+static const char *const swarm_names[] = {"none", "manager", "worker", NULL};
 static const char *const gpu_names[] = {"none", "nvidia", NULL};
 static const char *const filesystem_names[] = {"btrfs", "ext4", NULL};
 static const char *const compression_names[] = {"none", "zstd", "lzo", "zlib", NULL};
@@ -18,6 +19,7 @@ static const char *const compression_names[] = {"none", "zstd", "lzo", "zlib", N
 _Static_assert(ARRAY_SIZE(runtime_names) == DINK_RUNTIME_MAX_ + 1, "a name for each runtime");
 _Static_assert(ARRAY_SIZE(daemon_names) == DINK_DAEMON_MAX_ + 1, "a name for each daemon");
 _Static_assert(ARRAY_SIZE(init_names) == DINK_INIT_MAX_ + 1, "a name for each init");
+_Static_assert(ARRAY_SIZE(swarm_names) == DINK_SWARM_MAX_ + 1, "a name for each kind of node");
 _Static_assert(ARRAY_SIZE(gpu_names) == DINK_GPU_MAX_ + 1, "a name for each kind of GPU");
 _Static_assert(ARRAY_SIZE(filesystem_names) == DINK_FS_MAX_ + 1, "a name for each filesystem");
 _Static_assert(ARRAY_SIZE(compression_names) == DINK_COMPRESS_MAX_ + 1, "a name for each");
@@ -45,6 +47,11 @@ const char *const *dink_layer_need_names(void)
 const char *dink_init_name(enum dink_init i)
 {
 	return init_names[i];
+}
+
+const char *dink_swarm_name(enum dink_swarm s)
+{
+	return swarm_names[s];
 }
 
 const char *dink_filesystem_name(enum dink_filesystem f)
@@ -429,6 +436,19 @@ static const struct dink_field layer_fields[] = {
 		.fallback = "none",
 		.example = "daemon: docker",
 		.doc = "The engine that the layer runs; a layer with layers needs one.",
+	},
+	{
+		.key = "swarm",
+		.kind = DINK_FIELD_CHOICE,
+		AT(dink_layer, swarm),
+		MARK(dink_layer, swarm_mark),
+		.choices = swarm_names,
+		.with = "daemon",
+		.fallback = "none",
+		.example = "swarm: manager",
+		.doc = "What the layer's dockerd is in the Docker Swarm that all such layers of "
+		       "one engine make, each a virtual machine. It outlives the loss of less "
+		       "than half of its managers.",
 	},
 	{
 		.key = "gpu",

@@ -441,6 +441,63 @@ static int need_layer(struct build *b, int i, struct dink_err *err)
 	return r < 0 ? r : add_layer(b, i, err);
 }
 
+/* --- swarms -------------------------------------------------------------------------------- */
+
+static bool is_node_of(const struct dink_plan *p, int layer, int parent)
+{
+	const struct dink_plan_layer *l = &p->layers[layer];
+
+	return l->parent == parent && l->spec->swarm != DINK_SWARM_NONE;
+}
+
+/* Nodes and what is in them: a swarm is begun when they have nothing else to do. */
+static void wait_for_nodes(struct build *b, int step, int parent)
+{
+	for (size_t i = 0; i < b->plan->n_layers; i++) {
+		int a = (int)i;
+
+		while (a >= 0 && !is_node_of(b->plan, a, parent))
+			a = b->plan->layers[a].parent;
+		if (a < 0)
+			continue;
+		dink_steps_dep(b->steps, step, b->layers[i].container);
+		dink_steps_dep(b->steps, step, b->layers[i].ready);
+	}
+}
+
+/* The layers of one engine (-1: the host's) that are nodes: one step for all of them. */
+static void add_swarm(struct build *b, int parent)
+{
+	struct json_object *nodes = json_object_new_array(), *o;
+	const char *engine = engine_address(b, parent);
+	int step;
+
+	for (size_t i = 0; i < b->plan->n_layers; i++) {
+		const struct dink_plan_layer *l = &b->plan->layers[i];
+
+		if (!is_node_of(b->plan, (int)i, parent))
+			continue;
+		o = new_params("layer", l->path);
+		dink_json_set_str(o, "role", dink_swarm_name(l->spec->swarm));
+		json_object_array_add(nodes, o);
+	}
+	if (json_object_array_length(nodes) == 0) {
+		json_object_put(nodes);
+		return;
+	}
+	o = new_params("engine", engine);
+	dink_json_set(o, "nodes", nodes);
+	step = dink_steps_add(b->steps, &dink_kind_swarm, o, "swarm:%s", engine);
+	wait_for_nodes(b, step, parent);
+}
+
+static void add_swarms(struct build *b)
+{
+	for (int i = -1; i < (int)b->plan->n_layers; i++)
+		if (i < 0 || b->layers[i].ready >= 0)
+			add_swarm(b, i);
+}
+
 /* RUN/NAME/proxy.kata.sock: the address below the instance, dots for slashes as in containers. */
 static void add_forward(struct build *b)
 {
@@ -479,6 +536,9 @@ static void add_up(struct build *b)
 
 	for (size_t i = 0; i < b->plan->n_layers; i++)
 		dink_steps_dep(b->steps, step, b->layers[i].container);
+	for (int i = 0; i < last; i++)
+		if (b->steps->v[i].kind == &dink_kind_swarm)
+			dink_steps_dep(b->steps, step, i);
 	dink_steps_dep(b->steps, step, last - 1);
 }
 
@@ -538,6 +598,7 @@ int dink_steps_build(struct dink_step_ctx *ctx, const struct dink_plan *p, struc
 	r = save_plan(ctx, p, err);
 	for (size_t i = 0; r == 0 && i < p->n_layers; i++)
 		r = need_layer(&b, (int)i, err);
+	add_swarms(&b);
 	add_forward(&b);
 	add_up(&b);
 	free_build(&b);

@@ -22,9 +22,8 @@ static int reach(struct dink_step_ctx *ctx, const char *address, struct dink_rea
 	return dink_reach_from(dink_step_journal(ctx), dink_step_instance(ctx), address, ret, err);
 }
 
-/* The engine inside `address` (the instance's name: the host's). It is owned by *ret. */
-static int reach_engine(struct dink_step_ctx *ctx, const char *address, struct dink_reach *ret,
-			struct dink_engine **ret_engine, struct dink_err *err)
+int dink_step_engine(struct dink_step_ctx *ctx, const char *address, struct dink_reach *ret,
+		     struct dink_engine **ret_engine, struct dink_err *err)
 {
 	int r = reach(ctx, address, ret, err);
 
@@ -90,7 +89,7 @@ static int apply_load(struct dink_step_ctx *ctx, struct json_object *params,
 	_cleanup_reach_ struct dink_reach reached = {};
 	const char *registry = dink_json_str_or(params, "registry", NULL);
 	struct dink_engine *e = NULL;
-	int r = reach_engine(ctx, dink_json_str_or(params, "engine", ""), &reached, &e, err);
+	int r = dink_step_engine(ctx, dink_json_str_or(params, "engine", ""), &reached, &e, err);
 
 	(void)ret;
 	if (r < 0)
@@ -108,7 +107,7 @@ static int check_load(struct dink_step_ctx *ctx, struct json_object *params,
 	_cleanup_free_ char *ref = image_result(ctx, params, "ref"), *there = NULL;
 	const char *registry = dink_json_str_or(params, "registry", NULL);
 	struct dink_engine *e = NULL;
-	int r = reach_engine(ctx, dink_json_str_or(params, "engine", ""), &reached, &e, err);
+	int r = dink_step_engine(ctx, dink_json_str_or(params, "engine", ""), &reached, &e, err);
 
 	(void)identity;
 	if (r < 0 || (!registry && (!id || !ref)))
@@ -296,7 +295,7 @@ static int apply_container(struct dink_step_ctx *ctx, struct json_object *params
 	_cleanup_json_ struct json_object *body = NULL;
 	_cleanup_free_ char *id = NULL;
 	struct dink_engine *e = NULL;
-	int r = reach_engine(ctx, engine_address(ctx, params), &reached, &e, err);
+	int r = dink_step_engine(ctx, engine_address(ctx, params), &reached, &e, err);
 
 	if (r == 0)
 		r = make_body(ctx, params, &body, err);
@@ -329,7 +328,7 @@ static int check_container(struct dink_step_ctx *ctx, struct json_object *params
 
 	if (!id)
 		return 0;
-	r = reach_engine(ctx, engine_address(ctx, params), &reached, &e, err);
+	r = dink_step_engine(ctx, engine_address(ctx, params), &reached, &e, err);
 	if (r == 0)
 		r = dink_engine_inspect(e, id, &info, err);
 	if (r == -ESRCH || r == -ENOENT) {
@@ -414,7 +413,7 @@ static int undo_container(struct dink_step_ctx *ctx, struct json_object *params,
 	/* Where the engine around it is gone, so is the container. */
 	if (!parent && !revive_private(ctx))
 		return 0;
-	if (reach_engine(ctx, engine_address(ctx, params), &reached, &e, &quiet) < 0)
+	if (dink_step_engine(ctx, engine_address(ctx, params), &reached, &e, &quiet) < 0)
 		return 0;
 	return remove_container(e, params, identity, outer_ends, err);
 }
@@ -507,7 +506,7 @@ static int check_ready(struct dink_step_ctx *ctx, struct json_object *params,
 
 	(void)identity;
 	(void)err;
-	if (reach_engine(ctx, dink_json_str_or(params, "layer", ""), &r, &e, &quiet) < 0)
+	if (dink_step_engine(ctx, dink_json_str_or(params, "layer", ""), &r, &e, &quiet) < 0)
 		return 0;
 	return dink_engine_wait_ready(e, 5000, &quiet) == 0;
 }

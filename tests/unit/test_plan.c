@@ -108,6 +108,7 @@ static void test_golden(void **state)
 		{"docker-in-gvisor", "debian12-tcg"},
 		{"docker-in-kata-systemd", "debian12-tcg"},
 		{"docker-in-kata-supervisord", "debian12-tcg"},
+		{"swarm-in-kata", "debian12-tcg"},
 	};
 
 	(void)state;
@@ -149,6 +150,32 @@ static void test_clones(void **state)
 	assert_true(dink_plan_make(written, f, &none, &err) < 0);
 	assert_int_equal(err.code, DINK_E_SCENARIO);
 	assert_non_null(strstr(err.msg, "layer n/b writes disk store"));
+}
+
+/* Overlay networks want a kernel that has them, and two managers are said to be no good. */
+static void test_swarm(void **state)
+{
+	static const char head[] = "dink: 1\nname: n\nlayers:\n"
+				   "  a: {image: docker-host, runtime: dink-vm, daemon: docker, "
+				   "swarm: manager, count: %d}\n"
+				   "  b: {image: docker-host, runtime: dink-vm, daemon: docker, "
+				   "swarm: worker}\n"
+				   "  c: {image: docker-host, runtime: dink-vm, daemon: docker}\n";
+
+	(void)state;
+	for (int managers = 1; managers <= 3; managers++) {
+		_cleanup_free_ char *text = xasprintf(head, managers);
+		_cleanup_(dink_scenario_freep) struct dink_scenario *s = parse(text);
+		_cleanup_(dink_plan_freep) struct dink_plan *p = plan(s, "debian12-tcg");
+		size_t b = (size_t)managers;
+
+		assert_true(dink_strv_has(&p->kernels[0].features, "vxlan"));
+		assert_true(dink_privileges_unmask(p->layers[0].privileges, "/proc/sys"));
+		assert_true(dink_privileges_unmask(p->layers[b].privileges, "/proc/sys"));
+		assert_false(dink_privileges_unmask(p->layers[b + 1].privileges, "/proc/sys"));
+		assert_false(dink_privileges_unmask(p->layers[0].privileges, "/proc/fs"));
+		assert_int_equal(p->warnings.n, managers == 2);
+	}
 }
 
 static void test_counts(void **state)
@@ -267,10 +294,10 @@ static void test_thousand_layers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden),		cmocka_unit_test(test_clones),
-		cmocka_unit_test(test_counts),		cmocka_unit_test(test_drivers),
-		cmocka_unit_test(test_kata_choice),	cmocka_unit_test(test_crun_in_guest),
-		cmocka_unit_test(test_thousand_layers),
+		cmocka_unit_test(test_golden),	      cmocka_unit_test(test_clones),
+		cmocka_unit_test(test_swarm),	      cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_drivers),	      cmocka_unit_test(test_kata_choice),
+		cmocka_unit_test(test_crun_in_guest), cmocka_unit_test(test_thousand_layers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
