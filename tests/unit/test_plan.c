@@ -105,6 +105,7 @@ static void test_golden(void **state)
 		{"gvisor-in-kata", "debian12-tcg"},
 		{"nvidia", "debian12-tcg"},
 		{"nvidia", "debian12-nvidia"},
+		{"registry-shared", "debian12-tcg"},
 		{"docker-in-gvisor", "debian12-tcg"},
 		{"docker-in-kata-systemd", "debian12-tcg"},
 		{"docker-in-kata-supervisord", "debian12-tcg"},
