@@ -30,6 +30,7 @@ struct fetch {
 	const struct dink_progress *progress;
 	struct dink_hash *hash;
 	int failed; /* -errno of writing, -EFBIG */
+	char words[CURL_ERROR_SIZE];
 };
 
 static size_t take_bytes(char *bytes, size_t one, size_t n, void *ctx)
@@ -57,6 +58,7 @@ static int tell_progress(void *ctx, curl_off_t total, curl_off_t now, curl_off_t
 static void set_options(CURL *c, struct fetch *f, const char *url)
 {
 	curl_easy_setopt(c, CURLOPT_URL, url);
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, f->words);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https,file");
 	curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
@@ -92,7 +94,9 @@ static int transfer(struct fetch *f, const char *url, struct dink_err *err)
 	if (f->failed < 0 && f->failed != -EFBIG)
 		return dink_err_set(err, DINK_E_HOST, f->failed, "write what comes from %s", url);
 	dink_err_set(err, DINK_E_CHILD, 0, "fetch %s: %s", url,
-		     f->failed == -EFBIG ? "it is larger than 4 GiB" : curl_easy_strerror(code));
+		     f->failed == -EFBIG ? "it is larger than 4 GiB"
+		     : f->words[0]	 ? f->words
+					 : curl_easy_strerror(code));
 	return dink_err_hint(err, "fetch it by other means and name the file: source: /PATH");
 }
 

@@ -77,7 +77,7 @@ down() { "$DINK" down -q --wait --volumes "$name"; }
 
 # what is left where a file was refused: nothing, in the cache neither
 nothing_left() {
-	[ -z "$(scenario_residue)" ]
+	[ ! -e "$DINK_RUN_DIR/engine" ] && [ ! -e "$DINK_STATE_DIR/instances/$name" ]
 	[ -z "$(find "$T/cache/files" "$DINK_STATE_DIR/instances" "$DINK_RUN_DIR" -type f \
 		! -name kvm-probe.json ! -path '*/locks/*' ! -name lock 2>/dev/null)" ]
 }
