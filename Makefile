@@ -149,6 +149,7 @@ install: all
 	  mkdir -p $(DESTDIR)$(PREFIX)/share/dink/$$d && \
 	  cp -R $$d/. $(DESTDIR)$(PREFIX)/share/dink/$$d/ && \
 	  find $(DESTDIR)$(PREFIX)/share/dink/$$d -name '*.[ch]' -delete; done
+	rm -rf $(DESTDIR)$(PREFIX)/share/dink/scenarios/registry-shared/secrets
 	for p in docs/man/*; do n=$${p##*.}; \
 	  install -D -m 644 $$p $(DESTDIR)$(PREFIX)/share/man/man$$n/$${p##*/}; done
 	mkdir -p $(DESTDIR)$(PREFIX)/share/bash-completion/completions

@@ -277,3 +277,16 @@ int dink_plan_find(const struct dink_plan *p, const char *path)
 	}
 	return -1;
 }
+
+int dink_plan_reached(const struct dink_plan *p, int layer, const char *name)
+{
+	do {
+		int beside = p->layers[layer].parent;
+
+		for (size_t i = 0; i < p->n_layers; i++)
+			if (p->layers[i].parent == beside && STREQ(p->layers[i].name, name))
+				return (int)i;
+		layer = beside;
+	} while (layer >= 0);
+	return -1;
+}

@@ -113,6 +113,8 @@ DEFINE_CLEANUP_PTR(struct dink_plan, dink_plan_free);
 
 /* dink_plan_find() - by path, with or without the scenario's name in front; -1 if none */
 int dink_plan_find(const struct dink_plan *p, const char *path);
+/* dink_plan_reached() - the layer that `layer` means by this name in its reach:; -1 if none */
+int dink_plan_reached(const struct dink_plan *p, int layer, const char *name);
 /* dink_plan_socket() - where in the layer its daemon answers */
 const char *dink_plan_socket(const struct dink_layer *l);
 /*

@@ -103,6 +103,37 @@ static struct json_object *layer_disks_to_json(const struct dink_plan *p,
 	return list;
 }
 
+static struct json_object *files_to_json(const struct dink_scenario *s)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < s->n_files; i++) {
+		const struct dink_file_spec *f = &s->files[i];
+		struct json_object *o = dink_json_new();
+
+		dink_json_set_str(o, "name", f->name);
+		dink_json_set_str(o, "source", f->source);
+		dink_json_set_str(o, "sha256", f->sha256);
+		dink_json_set_bool(o, "executable", f->executable);
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
+static struct json_object *layer_files_to_json(const struct dink_layer *l)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < l->n_files; i++) {
+		struct json_object *o = dink_json_new();
+
+		dink_json_set_str(o, "file", l->files[i].file);
+		dink_json_set_str(o, "target", l->files[i].target);
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
 static struct json_object *layer_to_json(const struct dink_plan *p, const struct dink_plan_layer *l)
 {
 	_cleanup_free_ char *data_root = dink_plan_data_root(l->spec);
@@ -127,6 +158,10 @@ static struct json_object *layer_to_json(const struct dink_plan *p, const struct
 	dink_json_set_str(o, "storage_driver", l->storage_driver);
 	dink_json_set_str(o, "storage_reason", l->storage_reason);
 	dink_json_set(o, "disks", layer_disks_to_json(p, l));
+	if (l->spec->n_files)
+		dink_json_set(o, "files", layer_files_to_json(l->spec));
+	if (l->spec->reach.n)
+		dink_json_set(o, "reach", dink_json_strv(&l->spec->reach));
 	dink_json_set_str(o, "subnet", l->subnet);
 	dink_json_set_int(o, "mtu", l->mtu);
 	dink_json_set_bool(o, "needs_guest", l->needs_guest);
@@ -154,6 +189,8 @@ struct json_object *dink_plan_to_json(const struct dink_plan *p)
 	dink_json_set(o, "kernels", kernels_to_json(p));
 	dink_json_set(o, "images", images_to_json(p));
 	dink_json_set(o, "disks", disks_to_json(p));
+	if (p->scenario->n_files)
+		dink_json_set(o, "files", files_to_json(p->scenario));
 	for (size_t i = 0; i < p->n_layers; i++)
 		json_object_array_add(layers, layer_to_json(p, &p->layers[i]));
 	dink_json_set(o, "layers", layers);
@@ -181,6 +218,26 @@ static void print_head(struct dink_str *s, const struct dink_plan *p)
 		dink_str_addf(s, "machine  %s: %s\n", p->acceleration, p->acceleration_reason);
 }
 
+/* A path by its last member: the plan is the same wherever the scenario lies. */
+static void print_files(struct dink_str *s, const struct dink_scenario *scenario)
+{
+	for (size_t i = 0; i < scenario->n_files; i++) {
+		const struct dink_file_spec *f = &scenario->files[i];
+		const char *slash = strrchr(f->source, '/');
+
+		dink_str_addf(s, "file     %s: ", f->name);
+		if (strstr(f->source, "://"))
+			dink_str_add(s, f->source);
+		else
+			dink_str_addf(s, "%s of the host", slash ? slash + 1 : f->source);
+		dink_str_add(s, f->executable ? ", a program" : "");
+		if (f->sha256)
+			dink_str_addf(s, ", sha256 %.12s...\n", f->sha256);
+		else
+			dink_str_add(s, ", only while it is up\n");
+	}
+}
+
 static void print_artifacts(struct dink_str *s, const struct dink_plan *p)
 {
 	for (size_t i = 0; i < p->n_kernels; i++) {
@@ -206,6 +263,7 @@ static void print_artifacts(struct dink_str *s, const struct dink_plan *p)
 		dink_str_add(s,
 			     d->scratch ? ", removed by down\n" : ", kept until down --volumes\n");
 	}
+	print_files(s, p->scenario);
 }
 
 static void print_grants(struct dink_str *s, const struct dink_plan_layer *l, const char *pad)
@@ -267,6 +325,14 @@ static void print_layer(struct dink_str *s, const struct dink_plan *p,
 		dink_str_addf(s, "%sdisk %s at %s%s%s\n", pad, p->disks[l->disks[i].disk].name,
 			      l->disks[i].target, l->disks[i].read_only ? ", read-only" : "",
 			      l->disks[i].image_store ? ": more images for podman" : "");
+	for (size_t i = 0; i < l->spec->n_files; i++)
+		dink_str_addf(s, "%sfile %s at %s, read-only\n", pad, l->spec->files[i].file,
+			      l->spec->files[i].target);
+	if (l->spec->reach.n) {
+		_cleanup_free_ char *names = dink_strv_join(&l->spec->reach, ", ");
+
+		dink_str_addf(s, "%sreaches %s by name\n", pad, names);
+	}
 	if (l->storage_driver)
 		dink_str_addf(s, "%s%s: storage driver %s on %s", pad,
 			      dink_daemon_name(l->spec->daemon), l->storage_driver,

@@ -43,30 +43,6 @@ static bool refused(const struct dink_layer *l, const char *key)
 	return dink_field_refused(&dink_table_layer, l, key);
 }
 
-/* "did you mean 'x', defined in line n?", or how to define it */
-static void hint_definition(struct check *c, const struct dink_field *f, const char *name)
-{
-	size_t n = dink_field_count(f, c->s);
-	_cleanup_free_ const char **names = xcalloc(n + 1, sizeof(void *));
-	const char *near;
-
-	for (size_t i = 0; i < n; i++)
-		names[i] =
-			*(char **)((char *)dink_field_member(f, c->s, i) + f->table->name_offset);
-	near = dink_nearest(name, names);
-	for (size_t i = 0; near && i < n; i++) {
-		const char *member = dink_field_member(f, c->s, i);
-		const struct dink_mark *mark = (const void *)(member + f->table->mark_offset);
-
-		if (names[i] != near)
-			continue;
-		dink_report_hint(c->report, "did you mean '%s', defined in line %u?", near,
-				 mark->line);
-		return;
-	}
-	dink_report_hint(c->report, "define it at the top: %s", f->example);
-}
-
 static const struct dink_field *top_field(const char *key)
 {
 	const struct dink_field *f = dink_table_scenario.fields;
@@ -74,6 +50,30 @@ static const struct dink_field *top_field(const char *key)
 	while (!STREQ(f->key, key))
 		f++;
 	return f;
+}
+
+void dink_check_hint_definition(const struct dink_scenario *s, struct dink_report *report,
+				const char *key, const char *name)
+{
+	const struct dink_field *f = top_field(key);
+	size_t n = dink_field_count(f, s);
+	_cleanup_free_ const char **names = xcalloc(n + 1, sizeof(void *));
+	const char *near;
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = *(char **)((char *)dink_field_member(f, s, i) + f->table->name_offset);
+	near = dink_nearest(name, names);
+	for (size_t i = 0; near && i < n; i++) {
+		const char *member = dink_field_member(f, s, i);
+		const struct dink_mark *mark = (const void *)(member + f->table->mark_offset);
+
+		if (names[i] != near)
+			continue;
+		dink_report_hint(report, "did you mean '%s', defined in line %u?", near,
+				 mark->line);
+		return;
+	}
+	dink_report_hint(report, "define it at the top: %s", f->example);
 }
 
 static void check_kernel_spec(struct check *c, const struct dink_kernel_spec *k)
@@ -155,7 +155,7 @@ static void check_kernel_name(struct check *c, const struct dink_layer *l)
 		return;
 	if (dink_report_at(c->report, l->kernel_mark, "kernel '%s' is not defined",
 			   dink_shown(l->kernel).s))
-		hint_definition(c, top_field("kernels"), l->kernel);
+		dink_check_hint_definition(c->s, c->report, "kernels", l->kernel);
 }
 
 static void check_daemon(struct check *c, const struct dink_layer *l)
@@ -313,7 +313,7 @@ static void check_disk_names(struct check *c, const struct dink_layer *l, uint64
 			continue; /* told already: no target, or a bad name */
 		if (dink_report_at(c->report, d->mark, "disk '%s' is not defined",
 				   dink_shown(d->disk).s))
-			hint_definition(c, top_field("disks"), d->disk);
+			dink_check_hint_definition(c->s, c->report, "disks", d->disk);
 	}
 }
 
@@ -332,11 +332,15 @@ static void check_mounts(struct check *c, struct dink_layer *l)
 {
 	size_t n = 0;
 	_cleanup_free_ struct dink_once *list =
-		xcalloc(l->n_disks + l->n_mounts + 1, sizeof(*list));
+		xcalloc(l->n_disks + l->n_files + l->n_mounts + 1, sizeof(*list));
 
 	for (size_t i = 0; i < l->n_disks; i++) {
 		if (l->disks[i].target)
 			list[n++] = (struct dink_once){l->disks[i].target, l->disks[i].mark, l};
+	}
+	for (size_t i = 0; i < l->n_files; i++) {
+		if (l->files[i].target)
+			list[n++] = (struct dink_once){l->files[i].target, l->files[i].mark, l};
 	}
 	for (size_t i = 0; i < l->n_mounts; i++) {
 		const struct dink_layer_mount *m = &l->mounts[i];
@@ -348,8 +352,8 @@ static void check_mounts(struct check *c, struct dink_layer *l)
 				   "layer '%s' is inside '%s' and cannot mount what is on the host",
 				   dink_shown(l->name).s, dink_shown(l->parent->name).s))
 			dink_report_hint(c->report, "only layers on the host have mounts; for "
-						    "layers inside, use a disk or put it into "
-						    "the image");
+						    "layers inside, use files:, a disk or the "
+						    "image");
 	}
 	dink_once_check(list, n, refuse_target_again, c);
 }
@@ -670,6 +674,7 @@ void dink_scenario_check(struct dink_scenario *s, struct dink_report *report)
 	check_layers(&c, s->layers, s->n_layers, 1, 1);
 	check_disk_uses(&c);
 	check_clones(&c);
+	dink_check_share(s, report);
 	free(c.uses);
 	free(c.clones);
 }

@@ -5,8 +5,9 @@
 #include "provision/scenario/table.h"
 
 static const struct dink_table *const tables[] = {
-	&dink_table_scenario, &dink_table_kernel,     &dink_table_disk,	 &dink_table_image,
-	&dink_table_layer,    &dink_table_layer_disk, &dink_table_mount, &dink_table_port,
+	&dink_table_scenario, &dink_table_kernel, &dink_table_disk,	  &dink_table_image,
+	&dink_table_file,     &dink_table_layer,  &dink_table_layer_disk, &dink_table_layer_file,
+	&dink_table_mount,    &dink_table_port,
 };
 
 /* Keys of $defs; the disk of a layer is another thing than a disk of the scenario. */
@@ -307,6 +308,8 @@ char *dink_scenario_reference(void)
 			dink_str_add(&out, ".Ss The file\n");
 		else if (t == &dink_table_layer_disk)
 			dink_str_add(&out, ".Ss Disks in a layer\n");
+		else if (t == &dink_table_layer_file)
+			dink_str_add(&out, ".Ss Files in a layer\n");
 		else
 			dink_str_addf(&out, ".Ss %c%s\n", t->plural[0] - 'a' + 'A', t->plural + 1);
 		add_mdoc_text(&out, t->doc);

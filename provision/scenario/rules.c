@@ -90,6 +90,25 @@ static bool is_source(const char *path)
 	return path[0] == '/' || dink_starts_with(path, "./") || dink_starts_with(path, "../");
 }
 
+bool dink_file_is_url(const char *source)
+{
+	return dink_starts_with(source, "https://") || dink_starts_with(source, "http://") ||
+	       dink_starts_with(source, "file:///");
+}
+
+static bool is_file_source(const char *text)
+{
+	size_t n = strlen(text);
+
+	if (!dink_file_is_url(text))
+		return is_source(text);
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] <= ' ' || text[i] > '~')
+			return false;
+	}
+	return n <= PATH_MAX_LEN && text[strcspn(text, "/") + 2];
+}
+
 static bool is_kernel_source(const char *text)
 {
 	return STREQ(text, "debian") || is_source(text);
@@ -199,11 +218,19 @@ const struct dink_rule dink_rule_kernel_source = {
 	.ok = is_kernel_source,
 	.is_no_number = true,
 };
+const struct dink_rule dink_rule_file_source = {
+	.wants =
+		"a path that begins with '/', './' or '../' and has no ':', or an https:, http: or "
+		"file: URL",
+	.pattern = "^((/|\\.{1,2}/)[^:\\x00-\\x1f\\x7f]*|(https?://[!-~]+|file:///[!-~]*))$",
+	.ok = is_file_source,
+	.is_no_number = true,
+};
 const struct dink_rule dink_rule_sha256 = {
 	.wants = "64 hexadecimal digits, lower case",
 	.pattern = "^[0-9a-f]{64}$",
 	.ok = is_sha256,
-	.hint = "sha256sum TARBALL prints it",
+	.hint = "sha256sum FILE prints it",
 	.is_no_number = true,
 };
 const struct dink_rule dink_rule_registry = {
@@ -244,6 +271,26 @@ const char *dink_layer_disk_read(void *obj, const char *text)
 		return dink_rule_target.wants;
 	d->target = copy_target(text, strlen(text));
 	return NULL;
+}
+
+const char *dink_layer_file_read(void *obj, const char *text)
+{
+	struct dink_layer_file *f = obj;
+
+	if (!is_target(text))
+		return dink_rule_target.wants;
+	f->target = copy_target(text, strlen(text));
+	return NULL;
+}
+
+struct json_object *dink_layer_file_write(const void *obj)
+{
+	return json_object_new_string(((const struct dink_layer_file *)obj)->target);
+}
+
+void dink_layer_file_clear(void *obj)
+{
+	free(((struct dink_layer_file *)obj)->target);
 }
 
 const char *dink_mount_read(void *obj, const char *text)

@@ -25,6 +25,13 @@ static int compare_images(const void *pa, const void *pb)
 	return strcmp((*a)->name, (*b)->name);
 }
 
+static int compare_files(const void *pa, const void *pb)
+{
+	const struct dink_file_spec *const *a = pa, *const *b = pb;
+
+	return strcmp((*a)->name, (*b)->name);
+}
+
 /* Look-ups are by name all over the plan: a thousand layers with a disk each must stay quick. */
 #define SORT_BY_NAME(s, what, compare)                                                             \
 	do {                                                                                       \
@@ -58,6 +65,11 @@ const struct dink_image_spec *dink_scenario_image(const struct dink_scenario *s,
 	return FIND_BY_NAME(s, dink_image_spec, images, name, compare_images);
 }
 
+const struct dink_file_spec *dink_scenario_file(const struct dink_scenario *s, const char *name)
+{
+	return FIND_BY_NAME(s, dink_file_spec, files, name, compare_files);
+}
+
 void dink_scenario_free(struct dink_scenario *s)
 {
 	if (!s)
@@ -66,6 +78,7 @@ void dink_scenario_free(struct dink_scenario *s)
 	free(s->kernels_by_name);
 	free(s->disks_by_name);
 	free(s->images_by_name);
+	free(s->files_by_name);
 	free(s->file);
 	free(s->text);
 	free(s);
@@ -118,6 +131,7 @@ static struct dink_scenario *read_scenario(const char *file, const char *base, c
 		SORT_BY_NAME(s, kernels, compare_kernels);
 		SORT_BY_NAME(s, disks, compare_disks);
 		SORT_BY_NAME(s, images, compare_images);
+		SORT_BY_NAME(s, files, compare_files);
 		dink_scenario_check(s, report);
 		fill_defaults(s);
 	} else if (tree.root && !report->n &&

@@ -112,6 +112,17 @@ struct dink_image_spec {
 	uint64_t refused;
 };
 
+/* files: NAME: {source: PATH|URL, sha256: HEX, executable} */
+struct dink_file_spec {
+	char *name;
+	struct dink_mark mark;
+	char *source; /* a path on the machine where dink runs, or an http:, https: or file: URL */
+	char *sha256; /* NULL: a file of the user's that is not known beforehand */
+	struct dink_mark source_mark;
+	bool executable;
+	uint64_t refused;
+};
+
 struct dink_layer_disk {
 	char *disk;   /* name in disks: */
 	char *target; /* absolute path in the layer */
@@ -119,6 +130,13 @@ struct dink_layer_disk {
 	bool clone;	       /* of the disk, for each copy of the layer, is what is mounted */
 	bool image_store;      /* it is another podman's store, and its images are this one's */
 	struct dink_mark mark; /* of the disk's name */
+};
+
+/* files: {NAME: TARGET}: a file of the scenario, read-only, in a layer of any depth */
+struct dink_layer_file {
+	char *file;   /* name in files: */
+	char *target; /* absolute path in the layer */
+	struct dink_mark mark;
 };
 
 /* mounts: ["HOSTPATH:TARGET[:ro]"] or {source, target, read_only}; source is on the machine where
@@ -165,6 +183,9 @@ struct dink_layer {
 	struct dink_strv env; /* NAME=VALUE */
 	/* what its programs do that cannot be seen here: dink_layer_need_names() */
 	struct dink_strv needs;
+	/* layers beside this one, or beside one around it, that it calls by name */
+	struct dink_strv reach;
+	struct dink_mark reach_mark;
 	bool tty;
 	char *hostname; /* NULL = the layer's name */
 	struct dink_mark hostname_mark;
@@ -172,6 +193,8 @@ struct dink_layer {
 	struct dink_mark count_mark;
 	struct dink_layer_disk *disks;
 	size_t n_disks;
+	struct dink_layer_file *files;
+	size_t n_files;
 	struct dink_layer_mount *mounts;
 	size_t n_mounts;
 	struct dink_layer_port *ports;
@@ -195,12 +218,15 @@ struct dink_scenario {
 	size_t n_disks;
 	struct dink_image_spec *images;
 	size_t n_images;
+	struct dink_file_spec *files;
+	size_t n_files;
 	struct dink_layer **layers;
 	size_t n_layers;
 	/* the same by name, sorted, for look-ups; the parser's own */
 	const struct dink_kernel_spec **kernels_by_name;
 	const struct dink_disk_spec **disks_by_name;
 	const struct dink_image_spec **images_by_name;
+	const struct dink_file_spec **files_by_name;
 };
 
 /* What is wrong with a scenario: up to DINK_PROBLEMS_MAX errors, sorted by place. */
@@ -241,6 +267,7 @@ const struct dink_disk_spec *dink_scenario_disk(const struct dink_scenario *s, c
 const struct dink_kernel_spec *dink_scenario_kernel(const struct dink_scenario *s,
 						    const char *name);
 const struct dink_image_spec *dink_scenario_image(const struct dink_scenario *s, const char *name);
+const struct dink_file_spec *dink_scenario_file(const struct dink_scenario *s, const char *name);
 
 /*
  * dink_scenario_to_json() - the model again, every default written out; being YAML too, its text

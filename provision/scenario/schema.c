@@ -219,6 +219,53 @@ const struct dink_table dink_table_image = {
 	.refused_offset = offsetof(struct dink_image_spec, refused),
 };
 
+static const struct dink_field file_fields[] = {
+	{
+		.key = "source",
+		.kind = DINK_FIELD_PATH,
+		.required = true,
+		AT(dink_file_spec, source),
+		MARK(dink_file_spec, source_mark),
+		.rule = &dink_rule_file_source,
+		.example = "source: ./auth.json",
+		.doc = "Where it is from: a file on the machine where dink runs, or a URL, fetched "
+		       "once "
+		       "and kept in the cache.",
+	},
+	{
+		.key = "sha256",
+		.kind = DINK_FIELD_TEXT,
+		AT(dink_file_spec, sha256),
+		.rule = &dink_rule_sha256,
+		.with = "source",
+		.doc = "Its digest, without which nothing begins to run. A URL needs one.",
+	},
+	{
+		.key = "executable",
+		.kind = DINK_FIELD_BOOL,
+		AT(dink_file_spec, executable),
+		.fallback = "false",
+		.example = "executable: true",
+		.doc = "It is a program.",
+	},
+	{},
+};
+
+const struct dink_table dink_table_file = {
+	.noun = "file",
+	.plural = "files",
+	.doc = "A file that is handed to layers as it is: credentials, a certificate, a program. "
+	       "Layers "
+	       "have a copy, read-only; one without sha256 is in the run folder (memory, on most "
+	       "machines) and goes with dink down.",
+	.size = sizeof(struct dink_file_spec),
+	.fields = file_fields,
+	.name_rule = &dink_rule_name,
+	.name_offset = offsetof(struct dink_file_spec, name),
+	.mark_offset = offsetof(struct dink_file_spec, mark),
+	.refused_offset = offsetof(struct dink_file_spec, refused),
+};
+
 static const struct dink_field layer_disk_fields[] = {
 	{
 		.key = "target",
@@ -274,6 +321,27 @@ const struct dink_table dink_table_layer_disk = {
 	.short_pattern = dink_target_pattern,
 	.short_example = "disks: {store: /var/lib/docker}",
 	.short_doc = "The target alone can be given in place of the keys.",
+};
+
+static const struct dink_field layer_file_fields[] = {
+	{},
+};
+
+const struct dink_table dink_table_layer_file = {
+	.noun = "file",
+	.plural = "files",
+	.doc = "A file of the scenario in a layer, read-only.",
+	.size = sizeof(struct dink_layer_file),
+	.fields = layer_file_fields,
+	.name_rule = &dink_rule_name,
+	.name_offset = offsetof(struct dink_layer_file, file),
+	.mark_offset = offsetof(struct dink_layer_file, mark),
+	.read_short = dink_layer_file_read,
+	.write_short = dink_layer_file_write,
+	.clear = dink_layer_file_clear,
+	.short_pattern = dink_target_pattern,
+	.short_example = "files: {auth: /root/.docker/config.json}",
+	.short_doc = "Its path there is given beside its name.",
 };
 
 static const struct dink_field mount_fields[] = {
@@ -412,6 +480,16 @@ static const struct dink_field layer_fields[] = {
 		.doc = "Disks of the scenario by name, and where they are mounted.",
 	},
 	{
+		.key = "files",
+		.kind = DINK_FIELD_MAP,
+		MANY(dink_layer, files),
+		.table = &dink_table_layer_file,
+		.example = "files: {auth: /root/.docker/config.json}",
+		.doc = "Files of the scenario by name, and where they are in the layer, however "
+		       "deep it "
+		       "is.",
+	},
+	{
 		.key = "mounts",
 		.kind = DINK_FIELD_LIST,
 		MANY(dink_layer, mounts),
@@ -513,6 +591,18 @@ static const struct dink_field layer_fields[] = {
 		.example = "needs: [userns-child, nested-proc]",
 		.doc = "What the layer's programs do that dink cannot see, and that takes "
 		       "privileges; `dink privileges needs` has the table.",
+	},
+	{
+		.key = "reach",
+		.kind = DINK_FIELD_WORDS,
+		AT(dink_layer, reach),
+		MARK(dink_layer, reach_mark),
+		.max = UINT32_MAX,
+		.example = "reach: [registry]",
+		.doc = "Layers that this one calls by name: written above it, beside it or beside "
+		       "a "
+		       "layer around it. They are started before it, and their names are in its "
+		       "/etc/hosts.",
 	},
 	{
 		.key = "tty",
@@ -617,6 +707,14 @@ static const struct dink_field scenario_fields[] = {
 		.table = &dink_table_image,
 		.example = "images: {web: {archive: ./web.tar}}",
 		.doc = "Images by name, besides those that ship with dink.",
+	},
+	{
+		.key = "files",
+		.kind = DINK_FIELD_MAP,
+		MANY(dink_scenario, files),
+		.table = &dink_table_file,
+		.example = "files: {auth: {source: ./auth.json}}",
+		.doc = "Files by name that layers have read-only.",
 	},
 	{
 		.key = "layers",

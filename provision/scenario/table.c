@@ -539,8 +539,9 @@ static void read_field(const struct place *pl, const struct dink_field *f,
 }
 
 static const struct dink_table *const all_tables[] = {
-	&dink_table_scenario, &dink_table_kernel, &dink_table_disk,	  &dink_table_image,
-	&dink_table_layer,    &dink_table_mount,  &dink_table_layer_disk, NULL,
+	&dink_table_scenario,	&dink_table_kernel, &dink_table_disk,
+	&dink_table_image,	&dink_table_layer,  &dink_table_mount,
+	&dink_table_layer_disk, &dink_table_file,   NULL,
 };
 
 static const struct dink_field *find_field(const struct dink_table *t, const char *key)

@@ -103,16 +103,19 @@ bool dink_field_refused(const struct dink_table *t, const void *obj, const char 
 
 extern const struct dink_table dink_table_scenario, dink_table_kernel, dink_table_disk,
 	dink_table_image, dink_table_layer, dink_table_layer_disk, dink_table_mount,
-	dink_table_port;
+	dink_table_port, dink_table_file, dink_table_layer_file;
 
 /* rules.c */
 extern const struct dink_rule dink_rule_name, dink_rule_image, dink_rule_target, dink_rule_source,
 	dink_rule_kernel_source, dink_rule_sha256, dink_rule_registry, dink_rule_hostname,
-	dink_rule_label, dink_rule_user;
+	dink_rule_label, dink_rule_user, dink_rule_file_source;
 bool dink_env_is_valid(const char *text);
 const char *dink_port_read(void *obj, const char *text);
 const char *dink_mount_read(void *obj, const char *text);
 const char *dink_layer_disk_read(void *obj, const char *text);
+const char *dink_layer_file_read(void *obj, const char *text);
+struct json_object *dink_layer_file_write(const void *obj);
+void dink_layer_file_clear(void *obj);
 struct json_object *dink_port_write(const void *obj);
 void dink_port_clear(void *obj);
 extern const char dink_port_pattern[], dink_mount_pattern[], dink_env_pattern[],
@@ -120,5 +123,16 @@ extern const char dink_port_pattern[], dink_mount_pattern[], dink_env_pattern[],
 /* dink_name_suggest() - a valid name like this one, NULL if there is none; caller frees */
 char *dink_name_suggest(const char *name);
 
+/* dink_file_is_url() - of a file's source */
+bool dink_file_is_url(const char *source);
+
 /* check.c: what needs the whole model */
 void dink_scenario_check(struct dink_scenario *s, struct dink_report *report);
+/*
+ * dink_check_hint_definition() - "did you mean 'x', defined in line n?", or how to define it
+ * @key: of the scenario: "disks"
+ */
+void dink_check_hint_definition(const struct dink_scenario *s, struct dink_report *report,
+				const char *key, const char *name);
+/* check_share.c: files: and reach:, what layers have from elsewhere */
+void dink_check_share(const struct dink_scenario *s, struct dink_report *report);

@@ -23,8 +23,9 @@ struct build {
 		int *ready;
 		size_t n;
 	} slow;
-	int *kernels, *guests, *images, *disks, *mounts; /* step indexes, -1 = no such step */
-	struct json_object *loads;			 /* "ADDR:IMAGE" -> step index */
+	int *kernels, *guests, *images, *disks, *mounts,
+		*files;		   /* step indexes, -1 = no such step */
+	struct json_object *loads; /* "ADDR:IMAGE" -> step index */
 };
 
 static struct json_object *new_params(const char *key, const char *value)
@@ -86,6 +87,12 @@ static void plan_carries(struct build *b)
 			carry_up(b, l->parent, CARRY_GUEST, l->kernel, true);
 		if (l->block_root)
 			carry_up(b, l->parent, CARRY_IMAGE, l->image, true);
+		for (size_t k = 0; k < l->spec->n_files; k++) {
+			int file = dink_build_file_index(b->plan, l->spec->files[k].file);
+
+			carry_up(b, l->parent, CARRY_FILE, file, true);
+			b->files[file] = 0; /* wanted: the step is made later */
+		}
 		for (size_t d = 0; d < l->n_disks; d++) {
 			if (l->is_vm)
 				carry_up(b, l->parent, CARRY_DISKS, 0, false);
@@ -131,6 +138,30 @@ static void add_images(struct build *b)
 		dink_json_set_str(o, "where", img->where);
 		dink_json_set_bool(o, "shipped", img->shipped);
 		b->images[i] = dink_steps_add(b->steps, &dink_kind_image, o, "image:%s", img->name);
+	}
+}
+
+/* What is not known by its digest may be a secret: it is in the run folder, not with the state. */
+static void add_files(struct build *b)
+{
+	const struct dink_scenario *s = b->plan->scenario;
+
+	for (size_t i = 0; i < s->n_files; i++) {
+		const struct dink_file_spec *f = &s->files[i];
+		struct json_object *o;
+		_cleanup_free_ char *path = xasprintf(
+			"%s/files/%s",
+			f->sha256 ? dink_step_dir(b->ctx) : dink_step_run_dir(b->ctx), f->name);
+
+		if (b->files[i] < 0)
+			continue;
+		o = new_params("name", f->name);
+		dink_json_set_str(o, "source", f->source);
+		if (f->sha256)
+			dink_json_set_str(o, "sha256", f->sha256);
+		dink_json_set_bool(o, "executable", f->executable);
+		dink_json_set_str(o, "path", path);
+		b->files[i] = dink_steps_add(b->steps, &dink_kind_file, o, "file:%s", f->name);
 	}
 }
 
@@ -362,11 +393,25 @@ static void depend_on_things(struct build *b, int step, int layer)
 		case CARRY_DISK_MOUNTED:
 			dink_steps_dep(b->steps, step, b->disks[i]);
 			break;
+		case CARRY_FILE:
+			dink_steps_dep(b->steps, step, b->files[i]);
+			break;
 		}
 	}
 	for (size_t d = 0; d < l->n_disks; d++) {
 		dink_steps_dep(b->steps, step, b->disks[l->disks[d].disk]);
 		dink_steps_dep(b->steps, step, b->mounts[l->disks[d].disk]);
+	}
+	for (size_t k = 0; k < l->spec->n_files; k++) {
+		int file = dink_build_file_index(b->plan, l->spec->files[k].file);
+
+		dink_steps_dep(b->steps, step, b->files[file]);
+	}
+	for (size_t k = 0; k < l->spec->reach.n; k++) {
+		int to = dink_plan_reached(b->plan, layer, l->spec->reach.v[k]);
+
+		if (to >= 0)
+			dink_steps_dep(b->steps, step, b->layers[to].container);
 	}
 	if (l->block_root)
 		dink_steps_dep(b->steps, step, b->images[l->image]);
@@ -438,6 +483,12 @@ static int need_layer(struct build *b, int i, struct dink_err *err)
 	r = l->parent < 0 ? 0 : need_layer(b, l->parent, err);
 	if (r == 0)
 		r = need_clones(b, i, err);
+	for (size_t k = 0; r == 0 && k < l->spec->reach.n; k++) {
+		int to = dink_plan_reached(b->plan, i, l->spec->reach.v[k]);
+
+		if (to >= 0)
+			r = need_layer(b, to, err);
+	}
 	return r < 0 ? r : add_layer(b, i, err);
 }
 
@@ -561,6 +612,7 @@ static void free_build(struct build *b)
 	free(b->images);
 	free(b->disks);
 	free(b->mounts);
+	free(b->files);
 	free(b->slow.ready);
 	json_object_put(b->loads);
 }
@@ -587,12 +639,14 @@ int dink_steps_build(struct dink_step_ctx *ctx, const struct dink_plan *p, struc
 	b.images = new_indexes(p->n_images);
 	b.disks = new_indexes(p->n_disks);
 	b.mounts = new_indexes(p->n_disks);
+	b.files = new_indexes(p->scenario->n_files);
 	b.loads = dink_json_new();
 	for (size_t i = 0; i < p->n_layers; i++)
 		b.layers[i].container = b.layers[i].ready = -1;
 	plan_carries(&b);
 	add_kernels(&b);
 	add_images(&b);
+	add_files(&b);
 	add_engine(&b);
 	add_disks(&b);
 	r = save_plan(ctx, p, err);

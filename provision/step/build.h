@@ -11,6 +11,7 @@ enum carry_what {
 	CARRY_DISK_MOUNTED, /* in a VM: disk `index` attached, mounted by the guest, to be carried
 			       on */
 	CARRY_MOUNT,	    /* the mounted disk `index`, as a folder */
+	CARRY_FILE,	    /* file `index` of the scenario */
 };
 
 struct carry {
@@ -25,6 +26,9 @@ struct step_layer {
 	int container, ready; /* steps; ready -1 = no daemon */
 	bool is_needed;	      /* it, or what has to be there before it, is being made */
 };
+
+/* dink_build_file_index() - of a file of the scenario, which checked that there is one */
+int dink_build_file_index(const struct dink_plan *p, const char *name);
 
 /* dink_build_container() - the params of a container step: see container.c */
 int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,

@@ -231,6 +231,83 @@ static int name_runtime(struct dink_step_ctx *ctx, struct json_object *params,
 	return 0;
 }
 
+/* What the engine says of a container's address; "" where it has none. */
+static const char *address_of(struct json_object *info)
+{
+	const char *address = dink_json_str_or(info, "NetworkSettings.IPAddress", "");
+	struct json_object *nets = dink_json_get(info, "NetworkSettings.Networks");
+
+	if (*address || !json_object_is_type(nets, json_type_object))
+		return address;
+	json_object_object_foreach(nets, name, net)
+	{
+		(void)name;
+		address = dink_json_str_or(net, "IPAddress", "");
+		if (*address)
+			break;
+	}
+	return address;
+}
+
+/* "NAME:ADDRESS", as ExtraHosts has it, of one entry of params.reach; caller frees. */
+static int find_host(struct dink_step_ctx *ctx, struct json_object *one, char **ret,
+		     struct dink_err *err)
+{
+	_cleanup_reach_ struct dink_reach reached = {};
+	_cleanup_json_ struct json_object *info = NULL;
+	const char *name = dink_json_str_or(one, "name", "");
+	struct dink_engine *e = NULL;
+	const char *address;
+	int r = dink_step_engine(ctx, dink_json_str_or(one, "engine", ""), &reached, &e, err);
+
+	if (r == 0)
+		r = dink_engine_inspect(e, dink_json_str_or(one, "container", ""), &info, err);
+	if (r == -ENOENT && !dink_err_is_set(err))
+		return dink_err_set(err, DINK_E_CHILD, ESRCH, "layer %s does not run", name);
+	if (r < 0)
+		return r;
+	address = address_of(info);
+	if (!*address) {
+		dink_err_set(err, DINK_E_CHILD, 0, "layer %s has no address to be reached at",
+			     name);
+		return dink_err_hint(err, "dink logs shows whether it still runs");
+	}
+	*ret = xasprintf("%s:%s", name, address);
+	return 0;
+}
+
+static int add_hosts(struct dink_step_ctx *ctx, struct json_object *params,
+		     struct json_object *host, struct dink_err *err)
+{
+	struct json_object *list = dink_json_get(params, "reach");
+
+	for (size_t i = 0; i < dink_json_len(params, "reach"); i++) {
+		_cleanup_free_ char *line = NULL;
+		int r = find_host(ctx, json_object_array_get_idx(list, i), &line, err);
+
+		if (r < 0)
+			return r;
+		json_object_array_add(dink_json_member(host, "ExtraHosts", true),
+				      json_object_new_string(line));
+	}
+	return 0;
+}
+
+/* Whether those that it reaches are still where its /etc/hosts says. */
+static bool hosts_are_right(struct dink_step_ctx *ctx, struct json_object *params,
+			    struct json_object *info)
+{
+	_cleanup_json_ struct json_object *host = dink_json_new();
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+	struct json_object *has = dink_json_get(info, "HostConfig.ExtraHosts");
+
+	if (dink_json_len(params, "reach") == 0)
+		return true;
+	if (add_hosts(ctx, params, host, &quiet) < 0)
+		return false;
+	return json_object_equal(dink_json_get(host, "ExtraHosts"), has);
+}
+
 static int make_body(struct dink_step_ctx *ctx, struct json_object *params,
 		     struct json_object **ret, struct dink_err *err)
 {
@@ -248,6 +325,8 @@ static int make_body(struct dink_step_ctx *ctx, struct json_object *params,
 	r = add_seccomp(params, host, err);
 	if (r == 0)
 		r = name_runtime(ctx, params, host, err);
+	if (r == 0)
+		r = add_hosts(ctx, params, host, err);
 	for (size_t i = 0; r == 0 && i < dink_json_len(params, "binds"); i++)
 		r = add_mount(ctx, json_object_array_get_idx(binds, i),
 			      dink_json_member(host, "Mounts", true), err);
@@ -337,7 +416,8 @@ static int check_container(struct dink_step_ctx *ctx, struct json_object *params
 	}
 	if (r < 0)
 		return r;
-	return dink_json_bool_or(info, "State.Running", false) && is_ours(info, params);
+	return dink_json_bool_or(info, "State.Running", false) && is_ours(info, params) &&
+	       hosts_are_right(ctx, params, info);
 }
 
 /*

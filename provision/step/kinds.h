@@ -6,6 +6,7 @@
  *	kernel:NAME     kernel      kernel from the cache or built            vmlinux, release
  *	guest:KERNEL    guest       the guest folder for dink-vm              dir
  *	image:NAME      image       image from the cache or built             archive, erofs, ref, id
+ *	file:NAME       file        a copy of a file that layers are handed   path
  *	engine          engine-use  the host's engine, a private one started  socket
  *	disk:NAME       disk-file   sparse image file with a filesystem         made
  *	scratch:NAME    scratch     the same, removed by down                 made
@@ -28,8 +29,8 @@
 
 extern const struct dink_step_kind dink_kind_kernel, dink_kind_guest, dink_kind_image,
 	dink_kind_engine_use, dink_kind_disk_file, dink_kind_disk_clone, dink_kind_scratch,
-	dink_kind_loop_mount, dink_kind_image_load, dink_kind_container, dink_kind_ready,
-	dink_kind_swarm, dink_kind_forward, dink_kind_up;
+	dink_kind_loop_mount, dink_kind_image_load, dink_kind_file, dink_kind_container,
+	dink_kind_ready, dink_kind_swarm, dink_kind_forward, dink_kind_up;
 
 /* dink_step_describe() - "VERB MEMBER" of the params */
 char *dink_step_describe(struct json_object *params, const char *verb, const char *member);
@@ -45,4 +46,5 @@ int dink_step_engine(struct dink_step_ctx *ctx, const char *address, struct dink
 #define DINK_DISKS_IN_LAYER  "/run/dink/disks"
 #define DINK_IMAGES_IN_LAYER "/run/dink/images"
 #define DINK_MOUNTS_IN_LAYER "/run/dink/mounts"
+#define DINK_FILES_IN_LAYER  "/run/dink/files"
 #define DINK_BLOCK_ROOT	     "/.dink-root"

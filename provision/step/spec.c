@@ -134,6 +134,25 @@ static void bind_mounted(struct spec *s, int disk, const char *target, bool read
 	add_bind(s, NULL, NULL, from, target, read_only);
 }
 
+int dink_build_file_index(const struct dink_plan *p, const char *name)
+{
+	return (int)(dink_scenario_file(p->scenario, name) - p->scenario->files);
+}
+
+static void bind_file(struct spec *s, int file, const char *target)
+{
+	const char *name = s->plan->scenario->files[file].name;
+	_cleanup_free_ char *from = NULL;
+
+	if (parent_of(s)) {
+		from = xasprintf("%s/%s", DINK_FILES_IN_LAYER, name);
+		add_bind(s, NULL, NULL, from, target, true);
+	} else {
+		from = xasprintf("file:%s", name);
+		add_bind(s, from, "path", NULL, target, true);
+	}
+}
+
 static void bind_carried(struct spec *s)
 {
 	const struct step_layer *mine = &s->layers[s->index];
@@ -166,6 +185,11 @@ static void bind_carried(struct spec *s)
 					   s->plan->disks[k->index].name);
 			bind_mounted(s, k->index, target, k->read_only);
 			break;
+		case CARRY_FILE:
+			target = xasprintf("%s/%s", DINK_FILES_IN_LAYER,
+					   s->plan->scenario->files[k->index].name);
+			bind_file(s, k->index, target);
+			break;
 		}
 	}
 }
@@ -182,6 +206,11 @@ static void bind_own(struct spec *s)
 	}
 	if (s->l->block_root)
 		bind_image(s, s->l->image, "root.erofs", DINK_BLOCK_ROOT);
+	for (size_t i = 0; i < s->l->spec->n_files; i++) {
+		const struct dink_layer_file *f = &s->l->spec->files[i];
+
+		bind_file(s, dink_build_file_index(s->plan, f->file), f->target);
+	}
 	for (size_t i = 0; i < s->l->spec->n_mounts; i++) {
 		const struct dink_layer_mount *m = &s->l->spec->mounts[i];
 
@@ -445,6 +474,33 @@ static bool needs_good_order(const struct spec *s)
 	return false;
 }
 
+/* "reach": {name, engine, container}: whose address is asked for when the layer is made. */
+static void add_reached(struct spec *s, struct json_object *o)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < s->l->spec->reach.n; i++) {
+		const char *name = s->l->spec->reach.v[i];
+		int to = dink_plan_reached(s->plan, s->index, name);
+		const struct dink_plan_layer *l = to < 0 ? NULL : &s->plan->layers[to];
+		struct json_object *one;
+
+		if (!l)
+			continue;
+		one = dink_json_new();
+		dink_json_set_str(one, "name", name);
+		dink_json_set_str(one, "engine",
+				  l->parent < 0 ? s->plan->scenario->name
+						: s->plan->layers[l->parent].path);
+		dink_json_set_str(one, "container", l->container);
+		json_object_array_add(list, one);
+	}
+	if (json_object_array_length(list) > 0)
+		dink_json_set(o, "reach", list);
+	else
+		json_object_put(list);
+}
+
 int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 			 const struct step_layer *layers, int layer, struct json_object **ret,
 			 struct dink_err *err)
@@ -493,6 +549,7 @@ int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 		dink_json_set_str(o, "socket", dink_plan_socket(l->spec));
 	}
 	dink_json_set(o, "binds", s.binds);
+	add_reached(&s, o);
 	dink_json_set(o, "spec", make_body(&s));
 	dink_str_clear(&s.disk_options);
 	*ret = TAKE_PTR(o);

@@ -29,6 +29,11 @@ scenario_setup() {
 
 scenario_up() {
 	scenario_setup "$@"
+	scenario_start
+}
+
+# what is left of scenario_up() where a test changes $scenario first
+scenario_start() {
 	"$DINK" up --timings "$scenario" </dev/null >"$T/up" 2>"$T/up.err" || {
 		cat "$T/up" "$T/up.err" >&2
 		scenario_down
