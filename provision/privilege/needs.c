@@ -61,7 +61,7 @@ const struct dink_need_grant dink_need_grants[] = {
 	    "the namespaces of the VM's monitor and of virtiofsd's sandbox"),
 	SYSCALL(VM_CHILD, "pivot_root", "virtiofsd shuts itself into the shared folder"),
 	DEVICE(VM_CHILD, "/dev/net/tun rw", "the VM's network card"),
-	DEVICE(KVM, "/dev/kvm rw", "acceleration, which was proved to work here"),
+	DEVICE(KVM, "/dev/kvm rw", "acceleration, once it was proved to work"),
 	{DINK_NEED_CGROUP_WRITE, DINK_GRANT_NAMESPACE, "cgroup=private",
 	 "it makes groups below its own and sees no others"},
 	CAP(CGROUP_WRITE, "CAP_SYS_ADMIN", "making its own /sys/fs/cgroup writable from inside"),

@@ -99,7 +99,7 @@ bool dink_privileges_leave_out(struct dink_privileges *p, enum dink_grant_kind k
  * official Kata; in a layer's daemon dink-vm stands in for it.
  */
 static uint32_t child_needs(const struct collector *c, struct dink_layer *const *children, size_t n,
-			    bool guest)
+			    bool kvm)
 {
 	uint32_t needs = 0;
 
@@ -117,9 +117,21 @@ static uint32_t child_needs(const struct collector *c, struct dink_layer *const 
 		if (children[i]->rootless)
 			needs |= 1u << DINK_NEED_USER_CHILD;
 	}
-	if ((needs & 1u << DINK_NEED_VM_CHILD) && !guest && c->facts->kvm.ok)
+	if (kvm && (needs & 1u << DINK_NEED_VM_CHILD))
 		needs |= 1u << DINK_NEED_KVM;
 	return needs;
+}
+
+/*
+ * Whether there is a KVM for the layer to use: the host's where it was proved to work; in a guest
+ * of ours that guest's own, which is proved when the guest is up and left alone if it does not work.
+ * A namespace layer in a guest does without: its engine refuses a device that the guest lacks.
+ */
+static bool has_kvm(const struct collector *c, const struct dink_layer *l)
+{
+	if (is_vm(l->runtime))
+		return !c->official_kata;
+	return !in_guest(l) && c->facts->kvm.ok;
 }
 
 /* What the scenario says of the layer's programs. */
@@ -145,7 +157,7 @@ static uint32_t layer_needs(const struct collector *c, const struct dink_layer *
 		needs |= dink_need_with_implied(1u << DINK_NEED_SYSTEMD_INIT);
 	if (l->init == DINK_INIT_SUPERVISORD)
 		needs |= dink_need_with_implied(1u << DINK_NEED_SUPERVISOR_INIT);
-	needs |= child_needs(c, l->children, l->n_children, in_guest(l));
+	needs |= child_needs(c, l->children, l->n_children, has_kvm(c, l));
 	needs |= 1u << DINK_NEED_RUNC_CHILD | 1u << DINK_NEED_CGROUP_WRITE;
 	needs |= 1u << (l->daemon == DINK_DAEMON_PODMAN ? DINK_NEED_PODMAN_DAEMON
 							: DINK_NEED_DOCKER_DAEMON);
@@ -349,7 +361,7 @@ static int check_host_as_parent(const struct collector *c, const struct dink_lay
 				const char *path, struct dink_err *err)
 {
 	struct dink_layer *self = (struct dink_layer *)(uintptr_t)l;
-	uint32_t needs = child_needs(c, &self, 1, false);
+	uint32_t needs = child_needs(c, &self, 1, c->facts->kvm.ok);
 	const char *hint = NULL;
 
 	for (size_t i = 0; i < dink_n_need_grants; i++) {
@@ -407,7 +419,7 @@ uint32_t dink_privileges_host_needs(const struct dink_scenario *s, const struct 
 				    bool official_kata)
 {
 	struct collector c = {.facts = facts, .official_kata = official_kata};
-	uint32_t needs = child_needs(&c, s->layers, s->n_layers, false);
+	uint32_t needs = child_needs(&c, s->layers, s->n_layers, facts->kvm.ok);
 
 	for (size_t i = 0; i < s->n_layers; i++)
 		needs |= host_needs_below(&c, s->layers[i]);

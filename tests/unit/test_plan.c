@@ -103,6 +103,8 @@ static void test_golden(void **state)
 		{"rootless-in-container", "debian12-tcg"},
 		{"podman-in-kata", "debian12-tcg"},
 		{"gvisor-in-kata", "debian12-tcg"},
+		{"kata-in-kata", "debian12-tcg"},
+		{"kata-in-kata", "debian13-kvm"},
 		{"nvidia", "debian12-tcg"},
 		{"nvidia", "debian12-nvidia"},
 		{"docker-in-gvisor", "debian12-tcg"},
