@@ -16,6 +16,8 @@
 #include <inttypes.h>
 #include <linux/capability.h>
 
+#define NO_MEMLOCK "memlock=-1:-1"
+
 struct collector {
 	const struct dink_facts *facts;
 	bool official_kata;
@@ -114,6 +116,9 @@ static uint32_t child_needs(const struct collector *c, struct dink_layer *const 
 			needs |= 1u << DINK_NEED_RUNSC_CHILD;
 		else
 			needs |= 1u << DINK_NEED_RUNC_CHILD;
+		if (r == DINK_RUNTIME_CRUN && children[i]->parent &&
+		    children[i]->parent->daemon == DINK_DAEMON_DOCKER)
+			needs |= 1u << DINK_NEED_CRUN_CHILD;
 		if (children[i]->rootless)
 			needs |= 1u << DINK_NEED_USER_CHILD;
 	}
@@ -266,6 +271,30 @@ static void add_rlimits(const struct collector *c, const struct dink_layer *l, c
 	add_limit(c, path, "nproc", f->nproc_hard < PODMAN_NPROC ? f->nproc_hard : PODMAN_NPROC);
 }
 
+/* Whether crun runs in the layer's own walls: of its daemon, or of one further in. */
+static bool has_crun(const struct dink_layer *l)
+{
+	for (size_t i = 0; i < l->n_children; i++)
+		if (l->children[i]->runtime == DINK_RUNTIME_CRUN ||
+		    (!is_vm(l->children[i]->runtime) && has_crun(l->children[i])))
+			return true;
+	return false;
+}
+
+/*
+ * For the device filter of cgroup v2 crun 1.8 lifts the limit of locked memory, which kernels before
+ * 5.11 counted it by; a process whose hard limit is none may do that without CAP_SYS_RESOURCE.
+ */
+static void add_memlock(const struct collector *c, const struct dink_layer *l, const char *path)
+{
+	if (!has_crun(l) || l->rootless || (!in_guest(l) && c->facts->cgroup != DINK_CGROUP_V2))
+		return;
+	add_grant(c->out, DINK_GRANT_RLIMIT, NO_MEMLOCK,
+		  xasprintf("%s has containers of crun: it lifts this limit, to load the device "
+			    "filter of cgroup v2",
+			    path));
+}
+
 static int compare_grants(const void *a, const void *b)
 {
 	const struct dink_grant *x = a, *y = b;
@@ -313,6 +342,12 @@ static char *missing_grant(const struct dink_facts *f, enum dink_grant_kind kind
 			    "set); if dink runs in a container: give that the capability with "
 			    "--cap-add";
 		return xstrdup("it is not in the bounding set");
+	}
+	if (kind == DINK_GRANT_RLIMIT && STREQ(what, NO_MEMLOCK) && f->memlock_hard != UINT64_MAX &&
+	    !dink_facts_can(f, CAP_SYS_RESOURCE)) {
+		*ret_hint = "runtime: runc; or run dink where it has CAP_SYS_RESOURCE, or with "
+			    "`ulimit -l unlimited`";
+		return xstrdup("it is over the hard limit here");
 	}
 	if (kind == DINK_GRANT_NAMESPACE && f->cgroup == DINK_CGROUP_NONE) {
 		*ret_hint = "mount -t cgroup2 none /sys/fs/cgroup";
@@ -391,6 +426,7 @@ int dink_privileges_of(const struct dink_scenario *s _unused_, const struct dink
 	collect(&c, layer, path, false);
 	add_device_rules(&c, layer, path);
 	add_rlimits(&c, layer, path);
+	add_memlock(&c, layer, path);
 	if (p->n_grants)
 		qsort(p->grants, p->n_grants, sizeof(*p->grants), compare_grants);
 	if (!in_guest(layer))
