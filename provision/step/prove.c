@@ -32,20 +32,26 @@ static int ask(const struct dink_reach *reached, struct json_object **ret, struc
 	return dink_json_parse(text, strlen(text), "dink-vm probe", ret, err);
 }
 
-static int apply_prove(struct dink_step_ctx *ctx, struct json_object *params,
-		       struct json_object **ret, struct dink_err *err)
+static int ask_layer(struct dink_step_ctx *ctx, struct json_object *params,
+		     struct json_object **ret, struct dink_err *err)
 {
 	const char *layer = dink_json_str_or(params, "layer", "");
 	_cleanup_reach_ struct dink_reach reached = {};
-	_cleanup_json_ struct json_object *said = NULL;
 	int r = dink_reach_from(dink_step_journal(ctx), dink_step_instance(ctx), layer, &reached,
 				err);
-	bool kvm;
 
 	if (r == 0 && !reached.parent)
 		return dink_err_set(err, DINK_E_BUG, 0, "%s is no container", layer);
-	if (r == 0)
-		r = ask(&reached, &said, err);
+	return r < 0 ? r : ask(&reached, ret, err);
+}
+
+static int apply_prove(struct dink_step_ctx *ctx, struct json_object *params,
+		       struct json_object **ret, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *said = NULL;
+	int r = ask_layer(ctx, params, &said, err);
+	bool kvm;
+
 	if (r < 0)
 		return r;
 	kvm = dink_json_bool_or(said, "kvm", false);
@@ -53,19 +59,21 @@ static int apply_prove(struct dink_step_ctx *ctx, struct json_object *params,
 	dink_json_set_bool(*ret, "kvm", kvm);
 	if (!kvm)
 		dink_json_set_str(*ret, "why", dink_json_str_or(said, "why", "it was not said"));
-	dink_debug("step", "KVM in %s: %s", layer,
+	dink_debug("step", "KVM in %s: %s", dink_json_str_or(params, "layer", ""),
 		   kvm ? "works" : dink_json_str_or(*ret, "why", ""));
 	return 0;
 }
 
-/* The answer lies in the layer and goes with it. */
+/* The answer lies in the layer and goes with it: one that was made anew is asked anew. */
 static int check_prove(struct dink_step_ctx *ctx, struct json_object *params,
 		       struct json_object *identity, struct dink_err *err)
 {
-	(void)ctx;
-	(void)params;
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+	_cleanup_json_ struct json_object *said = NULL;
+
 	(void)err;
-	return identity != NULL;
+	return ask_layer(ctx, params, &said, &quiet) == 0 &&
+	       dink_json_bool_or(said, "kvm", false) == dink_json_bool_or(identity, "kvm", false);
 }
 
 static int undo_prove(struct dink_step_ctx *ctx, struct json_object *params,

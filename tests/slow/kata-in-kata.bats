@@ -7,7 +7,7 @@
 bats_require_minimum_version 1.5.0
 load scenario
 
-name=kata-in-kata
+name="kata-in-kata"
 kata=$name/kata
 kata2=$kata/kata2
 
