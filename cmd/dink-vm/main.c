@@ -40,6 +40,7 @@ static const struct {
 	 "run a container from such a folder"},
 	{"spec", vm_spec, "[-b BUNDLE]", "write a config.json to begin with"},
 	{"features", vm_features, "", "print what this runtime can do, as JSON"},
+	{"probe", vm_probe, "", "prove by a guest whether KVM works here, for --accel auto"},
 	{"monitor", run_monitor, NULL, NULL},
 };
 

@@ -98,6 +98,8 @@ int vm_save(struct dink_vmstate *state, const char *image, bool leave_running,
 	    const char *kernel_key, struct dink_err *err);
 int vm_checkpoint(const struct vm_globals *g, char **argv, struct dink_err *err);
 int vm_restore(const struct vm_globals *g, char **argv, struct dink_err *err);
+/* probe.c */
+int vm_probe(const struct vm_globals *g, char **argv, struct dink_err *err);
 /* standin.c */
 void vm_stand_in(void); /* does not return if this process is to be a stand-in */
 /* vm_put_standins() - for each process of the guest one of the host; their pids, caller frees */

@@ -11,6 +11,7 @@
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
 #include "provision/host/exposed.h"
+#include "provision/host/facts.h"
 #include "provision/scenario/scenario.h"
 #include "provision/step/instance.h"
 #include "provision/step/step.h"
@@ -39,16 +40,17 @@ struct row {
 struct run {
 	struct dink_args *args;
 	const struct dink_scenario *original;
-	const char *layer;  /* its name, on the host */
+	const char *layer;  /* its path below the scenario: "proxy/inner" */
 	char *const *check; /* NULL = that it runs is enough */
 	struct row *row;
 };
 
 static const struct dink_opt matrix_options[] = {
 	{'l', "layer", DINK_OPT_STRING, offsetof(struct matrix_opts, layer), "LAYER",
-	 "which layer's runtime changes; one on the host (the first)", DINK_COMPLETE_NONE},
+	 "which layer's runtime changes, by its path (the first on the host)", DINK_COMPLETE_NONE},
 	{'r', "runtime", DINK_OPT_STRV, offsetof(struct matrix_opts, runtimes), "NAME",
-	 "only this one; may be given again (runc, crun, runsc, dink-vm)", DINK_COMPLETE_NONE},
+	 "only this one; may be given again (runc, crun, runsc, dink-vm, kata)",
+	 DINK_COMPLETE_NONE},
 	{},
 };
 
@@ -64,13 +66,15 @@ static int runtime_from_name(const char *name)
 
 static struct json_object *change_layer(const struct run *run, const char *runtime)
 {
-	struct json_object *o = dink_scenario_to_json(run->original);
-	struct json_object *layers = dink_json_get(o, "layers"), *layer = NULL;
+	struct json_object *o = dink_scenario_to_json(run->original), *layer = o;
 	_cleanup_free_ char *name = xasprintf("%.50s.%s", run->original->name, runtime);
+	_cleanup_free_ char *path = xstrdup(run->layer);
 	int r = runtime_from_name(runtime);
+	char *rest = path, *step;
 
 	dink_json_set_str(o, "name", name);
-	json_object_object_get_ex(layers, run->layer, &layer);
+	while ((step = strsep(&rest, "/"))) /* choose_layer() found each of them */
+		json_object_object_get_ex(dink_json_get(layer, "layers"), step, &layer);
 	dink_json_set_str(layer, "runtime", runtime);
 	if (r != DINK_RUNTIME_DINK_VM && r != DINK_RUNTIME_KATA)
 		json_object_object_del(layer, "kernel");
@@ -153,28 +157,31 @@ static bool is_qemu(const char *pid)
 }
 
 /*
- * The processes of the container's cgroup and below: what they take of memory, shared pages by
- * their share, and which of them meets the kernel on behalf of what runs inside.
+ * The processes of the container's cgroup and below, at whatever depth: engines name it by the
+ * container's id. What they take of memory, shared pages by their share, and which of them meets the
+ * host's kernel on behalf of what runs inside: QEMU, or the first. 0: they are not the host's, but a
+ * guest's.
  */
-static pid_t walk_processes(const struct run *run, const char *first)
+static pid_t walk_processes(const struct run *run, const char *container)
 {
-	_cleanup_free_ char *cgroup = memory_cgroup(first);
 	_cleanup_closedir_ DIR *proc = opendir("/proc");
-	pid_t facing = (pid_t)atoi(first);
-	size_t n = cgroup ? strlen(cgroup) : 0;
+	pid_t first = 0, qemu = 0;
 	struct dirent *d;
 
-	while (proc && n > 1 && (d = readdir(proc))) {
+	while (proc && *container && (d = readdir(proc))) {
 		_cleanup_free_ char *its =
 			isdigit((unsigned char)d->d_name[0]) ? memory_cgroup(d->d_name) : NULL;
+		pid_t pid = (pid_t)atoi(d->d_name);
 
-		if (!its || strncmp(its, cgroup, n) != 0 || (its[n] && its[n] != '/'))
+		if (!its || !strstr(its, container))
 			continue;
 		run->row->memory_bytes += resident_share(d->d_name);
 		if (is_qemu(d->d_name))
-			facing = (pid_t)atoi(d->d_name);
+			qemu = pid;
+		else if (!first || pid < first)
+			first = pid;
 	}
-	return facing;
+	return qemu ? qemu : first;
 }
 
 static int check_command(const struct run *run, const struct dink_reach *reach,
@@ -197,14 +204,35 @@ static int check_command(const struct run *run, const struct dink_reach *reach,
 	return -1;
 }
 
+/* Kata is what the plan takes where it can, and says why where not. */
+static int check_kata(const char *address, struct dink_err *err)
+{
+	_cleanup_json_ struct json_object *plan = NULL;
+	struct json_object *layers, *l;
+	int r = dink_instance_plan(address, &plan, err);
+
+	layers = r == 0 ? dink_json_get(plan, "layers") : NULL;
+	for (size_t i = 0; r == 0 && i < dink_json_len(plan, "layers"); i++) {
+		l = json_object_array_get_idx(layers, i);
+		if (STREQ(dink_json_str_or(l, "path", ""), address) &&
+		    !STREQ(dink_json_str_or(l, "runtime", ""), "kata"))
+			return dink_err_set(err, DINK_E_HOST, 0, "%s",
+					    dink_json_str_or(l, "runtime_reason", "not Kata"));
+	}
+	return r;
+}
+
 static int ask(const struct run *run, const char *name, struct dink_err *err)
 {
-	_cleanup_free_ char *address = xasprintf("%s/%s", name, run->layer), *pid = NULL;
+	_cleanup_free_ char *address = xasprintf("%s/%s", name, run->layer);
 	_cleanup_(dink_err_clear) struct dink_err unknown = {};
 	_cleanup_reach_ struct dink_reach reach = {};
 	_cleanup_json_ struct json_object *info = NULL;
+	pid_t facing;
 	int r = read_times(run, name, address, err);
 
+	if (r == 0 && STREQ(run->row->runtime, "kata"))
+		r = check_kata(address, err);
 	if (r == 0)
 		r = dink_instance_reach(address, &reach, err);
 	if (r == 0)
@@ -216,10 +244,10 @@ static int ask(const struct run *run, const char *name, struct dink_err *err)
 		r = check_command(run, &reach, err);
 	if (r < 0)
 		return r;
-	pid = xasprintf("%" PRId64, dink_json_int_or(info, "State.Pid", 0));
+	facing = walk_processes(run, dink_json_str_or(info, "Id", ""));
 	/* who may not look at filters still has the rest of the table */
 	run->row->has_calls =
-		dink_exposed_read(walk_processes(run, pid), &run->row->calls, &unknown) == 0;
+		facing > 0 && dink_exposed_read(facing, &run->row->calls, &unknown) == 0;
 	return 0;
 }
 
@@ -232,13 +260,31 @@ static void refuse(struct row *row, const struct dink_err *why)
 			   : xstrdup(why->msg);
 }
 
+/* Where it is not to be had a plan takes dink-vm for it, which has a row of its own. */
+static int find_kata(const struct run *run, struct dink_err *err)
+{
+	_cleanup_(dink_facts_freep) struct dink_facts *f = NULL;
+	int r;
+
+	if (strchr(run->layer, '/'))
+		return dink_err_set(err, DINK_E_HOST, 0,
+				    "not found: the engine of a layer knows no official Kata");
+	r = dink_facts_probe(0, &run->args->progress, &f, err);
+	if (r < 0 || f->kata.ok)
+		return r;
+	return dink_err_set(err, DINK_E_HOST, 0, "not found: %s",
+			    f->kata.why ? f->kata.why : "the official Kata is not installed");
+}
+
 /* An error is the row's, but for one of taking down: what is left is the user's to know of. */
 static int try_runtime(const struct run *run, struct dink_err *err)
 {
 	_cleanup_(dink_err_clear) struct dink_err why = {};
 	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
-	int r = make_variant(run, run->row->runtime, &s, &why);
+	int r = STREQ(run->row->runtime, "kata") ? find_kata(run, &why) : 0;
 
+	if (r == 0)
+		r = make_variant(run, run->row->runtime, &s, &why);
 	if (r == 0)
 		r = cmd_bring_up(run->args, s, &why);
 	if (r < 0) {
@@ -264,8 +310,11 @@ static void print_table(const struct row *rows, size_t n)
 			printf("%-9s %-6s %s\n", r->runtime, "no", r->why ? r->why : "");
 			continue;
 		}
-		printf("%-9s %-6s %6.2f s %6.1f MiB ", r->runtime, "yes",
-		       (double)r->start_ms / 1000, (double)r->memory_bytes / (1 << 20));
+		printf("%-9s %-6s %6.2f s ", r->runtime, "yes", (double)r->start_ms / 1000);
+		if (r->memory_bytes)
+			printf("%6.1f MiB ", (double)r->memory_bytes / (1 << 20));
+		else
+			printf("%10s ", "?");
 		if (r->has_calls)
 			printf("%7u\n", r->calls.reached);
 		else
@@ -285,10 +334,10 @@ static struct json_object *rows_to_json(const struct row *rows, size_t n)
 		dink_json_set_bool(o, "works", r->works);
 		if (r->why)
 			dink_json_set_str(o, "why", r->why);
-		if (r->works) {
+		if (r->works)
 			dink_json_set_int(o, "start_ms", r->start_ms);
+		if (r->works && r->memory_bytes)
 			dink_json_set_int(o, "memory_bytes", (int64_t)r->memory_bytes);
-		}
 		if (r->works && r->has_calls) {
 			dink_json_set_int(o, "calls_reached", r->calls.reached);
 			dink_json_set_int(o, "calls_denied", r->calls.denied);
@@ -299,26 +348,57 @@ static struct json_object *rows_to_json(const struct row *rows, size_t n)
 	return list;
 }
 
+/* *ret_copied: the first layer on the way that has copies, if one has */
+static bool find_layer(const struct dink_scenario *s, const char *path,
+		       const struct dink_layer **ret_copied)
+{
+	struct dink_layer *const *layers = s->layers;
+	size_t n = s->n_layers;
+
+	*ret_copied = NULL;
+	for (const char *at = path;; at++) {
+		size_t len = strcspn(at, "/"), i = 0;
+
+		while (i < n && (strncmp(layers[i]->name, at, len) != 0 || layers[i]->name[len]))
+			i++;
+		if (i == n)
+			return false;
+		if (layers[i]->count > 1 && !*ret_copied)
+			*ret_copied = layers[i];
+		at += len;
+		if (!*at)
+			return true;
+		n = layers[i]->n_children;
+		layers = layers[i]->children;
+	}
+}
+
+/* By its path, with or without the scenario's name in front. */
 static int choose_layer(const struct dink_scenario *s, const char *wanted, const char **ret,
 			struct dink_err *err)
 {
-	for (size_t i = 0; i < s->n_layers; i++) {
-		if (wanted && !STREQ(s->layers[i]->name, wanted))
-			continue;
-		if (s->layers[i]->count > 1)
-			return dink_err_set(err, DINK_E_USAGE, 0,
-					    "layer %s has copies: compare one of count: 1",
-					    s->layers[i]->name);
-		*ret = s->layers[i]->name;
-		return 0;
+	const struct dink_layer *copied;
+	size_t n = strlen(s->name);
+	const char *path = wanted ? wanted : s->layers[0]->name;
+	bool found = find_layer(s, path, &copied);
+
+	if (!found && strncmp(path, s->name, n) == 0 && path[n] == '/')
+		found = find_layer(s, path += n + 1, &copied);
+	if (!found) {
+		dink_err_set(err, DINK_E_USAGE, 0, "%s has no layer %s", s->name, wanted);
+		return dink_err_hint(err, "dink plan prints the layers, those inside others by "
+					  "OUTER/INNER");
 	}
-	dink_err_set(err, DINK_E_USAGE, 0, "%s has no layer %s on the host", s->name, wanted);
-	return dink_err_hint(err, "a layer that is inside another cannot be compared yet");
+	if (copied)
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    "layer %s has copies: compare one of count: 1", copied->name);
+	*ret = path;
+	return 0;
 }
 
 static int run_matrix(struct dink_args *args, struct dink_err *err)
 {
-	static const char *const all[] = {"runc", "crun", "runsc", "dink-vm"};
+	static const char *const all[] = {"runc", "crun", "runsc", "dink-vm", "kata"};
 	struct matrix_opts *o = args->opts;
 	_cleanup_(dink_scenario_freep) struct dink_scenario *s = NULL;
 	struct row rows[DINK_RUNTIME_MAX_] = {};
@@ -361,6 +441,7 @@ const struct dink_command cmd_matrix = {
 		"  dink matrix scenarios/docker-in-docker.yaml\n"
 		"  dink matrix --layer box x.yaml -- cat /etc/os-release   what it must be able "
 		"to do\n"
+		"  dink matrix --layer proxy/inner x.yaml   a layer inside another\n"
 		"  dink matrix --runtime runc --runtime dink-vm --json x.yaml\n",
 	.opts = matrix_options,
 	.opts_size = sizeof(struct matrix_opts),

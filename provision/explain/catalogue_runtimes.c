@@ -508,12 +508,14 @@ static const struct dink_explain_entry entries[] = {
 		.program = "crun",
 		.level = DINK_EXPLAIN_LAYER,
 		.patterns = {"^open /proc/sys/*: read-only file system",
+			     "create failed: open /proc/sys/*: read-only file system",
 			     "crun: open /proc/sys/*: read-only file system"},
 		.cause = "crun writes a container's sysctls through the layer's own /proc/sys, "
 			 "which is "
 			 "read-only; podman's default ping_group_range is one",
-		.fix = "default_sysctls=[] in containers.conf of the image; runc does not have "
-		       "this",
+		.fix = "the image crun-host (Docker), whose layer-crun makes it "
+		       "writable for crun alone; default_sysctls=[] in containers.conf; runc does "
+		       "not have this",
 		.scenario = "runtime: runc",
 		.source = "docs/privileges.md, Podman",
 	},

@@ -6,26 +6,6 @@
 
 #include "provision/host/probe.h"
 
-#include <stdarg.h>
-
-void dink_usable_yes(struct dink_usable *u)
-{
-	free(u->why);
-	u->why = NULL;
-	u->ok = true;
-}
-
-void dink_usable_no(struct dink_usable *u, const char *fmt, ...)
-{
-	va_list ap;
-
-	free(u->why);
-	va_start(ap, fmt);
-	u->why = xvasprintf(fmt, ap);
-	va_end(ap);
-	u->ok = false;
-}
-
 static void free_engine(struct dink_engine_fact *e)
 {
 	free(e->socket);
@@ -101,14 +81,6 @@ int dink_facts_probe(unsigned int what, const struct dink_progress *progress,
 	dink_probe_kvm(f, what & DINK_PROBE_KVM, progress);
 	*ret = f;
 	return 0;
-}
-
-const struct dink_tool_fact *dink_facts_tool(const struct dink_facts *f, const char *name)
-{
-	for (size_t i = 0; i < f->n_tools; i++)
-		if (STREQ(f->tools[i].name, name))
-			return f->tools[i].path ? &f->tools[i] : NULL;
-	return NULL;
 }
 
 bool dink_facts_can(const struct dink_facts *f, int capability)

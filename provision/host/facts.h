@@ -87,6 +87,11 @@ enum {
 struct dink_progress;
 int dink_facts_probe(unsigned int what, const struct dink_progress *progress,
 		     struct dink_facts **ret, struct dink_err *err) _must_check_;
+/*
+ * dink_prove_kvm() - whether KVM works here and nothing else, for who starts VMs without dink; the
+ * result is kept as dink_facts_probe() keeps it. @ret is empty, its text is the caller's.
+ */
+void dink_prove_kvm(const char *qemu, struct dink_usable *ret);
 int dink_facts_load(const char *path, struct dink_facts **ret, struct dink_err *err) _must_check_;
 int dink_facts_save(const struct dink_facts *f, const char *path,
 		    struct dink_err *err) _must_check_;

@@ -34,6 +34,8 @@ enum { SILENT_MS = 8000, PROBE_MS = 60000, PROBE_TEXT_MAX = 1 << 20 };
 /* What VMs use under KVM: that another model might run would help none of them. */
 static const char probe_cpu[] = "host";
 
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
+
 static char *cache_path(void)
 {
 	return xasprintf("%s/kvm-probe.json", dink_run_dir());
@@ -102,6 +104,7 @@ static char *find_kernel(void)
 
 	dink_strv_addf(&patterns, "%s/kernels/*/vmlinux", dink_cache_dir());
 	dink_strv_addf(&patterns, "%s/guest/vmlinux", dink_program_dir());
+	dink_strv_addf(&patterns, "%s/vmlinux", dink_program_dir()); /* in a guest folder */
 	dink_strv_add(&patterns, "/boot/vmlinuz-*");
 	for (size_t i = 0; i < patterns.n; i++) {
 		_cleanup_free_ char *found = first_match(patterns.v[i]);
@@ -329,4 +332,22 @@ void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress 
 	prove(f, qemu->path, kernel, progress);
 	if (!dink_interrupted())
 		save_cached(f, identity);
+}
+
+void dink_prove_kvm(const char *qemu, struct dink_usable *ret)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	char name[] = "qemu-system-x86_64";
+	_cleanup_free_ char *boot = NULL, *path = xstrdup(qemu);
+	struct dink_tool_fact tool = {.name = name, .path = path};
+	struct dink_facts f = {.tools = &tool, .n_tools = 1};
+
+	if (dink_file_read(BOOT_ID, 256, &boot, NULL, &ignored) < 0) {
+		dink_usable_no(ret, "%s: %s", BOOT_ID, ignored.msg);
+		return;
+	}
+	boot[strcspn(boot, "\n")] = '\0';
+	f.boot_id = boot;
+	dink_probe_kvm(&f, true, NULL);
+	*ret = f.kvm;
 }

@@ -7,6 +7,7 @@
 #define TINI		  "/usr/bin/tini"
 #define LAYER_INIT	  "/usr/local/sbin/layer-init"
 #define LAYER_SYSTEMD	  "/usr/local/sbin/layer-systemd"
+#define LAYER_CRUN	  "/usr/local/sbin/layer-crun"
 #define LAYER_SUPERVISORD "/usr/local/sbin/layer-supervisord"
 
 /*
@@ -67,6 +68,14 @@ const char *dink_plan_socket(const struct dink_layer *l)
 	return l->rootless ? "/run/user/1000/docker.sock" : "/run/docker.sock";
 }
 
+static bool has_child(const struct dink_plan_layer *l, enum dink_runtime r)
+{
+	for (size_t i = 0; i < l->spec->n_children; i++)
+		if (l->spec->children[i]->runtime == r)
+			return true;
+	return false;
+}
+
 static void docker_command(struct dink_plan_layer *l, const struct dink_strv *kernels)
 {
 	_cleanup_free_ char *root = dink_plan_data_root(l->spec);
@@ -83,20 +92,17 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 		       l->storage_driver, "--bip", l->subnet, "--mtu", NULL);
 	dink_strv_addf(&l->command, "%u", l->mtu);
 	add_runtimes(l, kernels);
-	/*
-	 * runc stays the default, in guests too: crun is quicker there, but crun 1.8.1 below a
-	 * dockerd that is itself in a container fails in libnetwork's hook.
-	 */
-	dink_strv_addl(&l->command, "--add-runtime", "crun=/usr/bin/crun", NULL);
+	/* runc stays the default, in guests too: crun takes more of the layer, see layer-crun */
+	dink_strv_addl(&l->command, "--add-runtime",
+		       !user && has_child(l, DINK_RUNTIME_CRUN) ? "crun=" LAYER_CRUN
+								: "crun=/usr/bin/crun",
+		       NULL);
 	/* of the two only crun can do without a new sysfs, see podman_command() */
 	if (user)
 		dink_strv_addl(&l->command, "--default-runtime", "crun", NULL);
-	for (size_t i = 0; i < l->spec->n_children; i++)
-		if (l->spec->children[i]->runtime == DINK_RUNTIME_RUNSC) {
-			dink_strv_addl(&l->command, "--add-runtime",
-				       "runsc=/usr/local/sbin/layer-runsc", NULL);
-			break;
-		}
+	if (has_child(l, DINK_RUNTIME_RUNSC))
+		dink_strv_addl(&l->command, "--add-runtime", "runsc=/usr/local/sbin/layer-runsc",
+			       NULL);
 }
 
 /*

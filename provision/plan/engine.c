@@ -186,27 +186,6 @@ static void resolve_kata(struct dink_plan *p, struct dink_plan_layer *l, const s
 }
 
 /*
- * crun 1.8.1 (Debian 12) under a dockerd that is itself in a container of a guest: it wants memlock
- * raised, then /proc/sys writable, and then Docker's network hook exits 1. Seen, cause not found:
- * refused with words rather than at the end of a minute's `up`.
- */
-static int refuse_crun_in_guest(const struct dink_plan *p, const struct dink_plan_layer *l,
-				struct dink_err *err)
-{
-	const struct dink_plan_layer *parent = l->parent >= 0 ? &p->layers[l->parent] : NULL;
-
-	if (l->runtime != DINK_RUNTIME_CRUN || !parent || !parent->is_vm ||
-	    parent->spec->daemon != DINK_DAEMON_DOCKER)
-		return 0;
-	dink_scenario_problem(
-		p->scenario, l->spec->runtime_mark, err,
-		"layer %s: crun cannot start containers for the Docker daemon of a VM "
-		"layer (%s)",
-		l->path, parent->path);
-	return dink_err_hint(err, "runtime: runc");
-}
-
-/*
  * runsc 20221219 (Debian 12) has no devices cgroup inside, with --cgroupfs neither: dockerd ends with
  * "Devices cgroup isn't mounted". Tried with the vfs driver and without bridge and iptables.
  */
@@ -219,6 +198,29 @@ static int refuse_daemon_in_gvisor(const struct dink_plan *p, const struct dink_
 			      "layer %s: no engine starts in gVisor, which has no devices cgroup",
 			      l->path);
 	return dink_err_hint(err, "runtime: runc or kata for this layer; runsc for those inside");
+}
+
+/*
+ * Podman's API takes no runtime for one container (OCIRuntime is ignored, containers/podman#28429):
+ * a service starts all with its own, which podman_command() chooses.
+ */
+static int refuse_podman_runtime(const struct dink_plan_layer *l, const struct dink_plan *p,
+				 struct dink_err *err)
+{
+	const struct dink_layer *parent = l->spec->parent;
+	enum dink_runtime its;
+
+	if (!parent || parent->daemon != DINK_DAEMON_PODMAN || !l->spec->runtime_mark.line)
+		return 0;
+	its = parent->rootless ? DINK_RUNTIME_CRUN : DINK_RUNTIME_RUNC;
+	if (l->runtime == its)
+		return 0;
+	dink_scenario_problem(p->scenario, l->spec->runtime_mark, err,
+			      "layer %s: %s starts all of a layer's containers with %s", l->path,
+			      parent->rootless ? "Podman as a user" : "Podman",
+			      dink_runtime_name(its));
+	return dink_err_hint(err, "runtime: %s, or daemon: docker for the layer around it",
+			     dink_runtime_name(its));
 }
 
 /* By the host's engine and nvidia-container-runtime, so neither further in nor into a VM. */
@@ -258,7 +260,7 @@ int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct d
 			l->runtime_reason =
 				xstrdup(l->spec->runtime_mark.line ? "named in the scenario"
 								   : "the default");
-		if (refuse_crun_in_guest(p, l, err) < 0 || refuse_daemon_in_gvisor(p, l, err) < 0)
+		if (refuse_daemon_in_gvisor(p, l, err) < 0 || refuse_podman_runtime(l, p, err) < 0)
 			return -EINVAL;
 		if (check_gpu(p, l, f, err) < 0)
 			return -EINVAL;

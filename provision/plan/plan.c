@@ -88,6 +88,8 @@ static struct dink_facts facts_inside(const struct dink_plan_layer *l,
 	}
 	in.cap_bounding = outer->cap_bounding & granted_caps(l->privileges);
 	in.cap_effective = in.cap_bounding;
+	if (dink_privileges_have(l->privileges, DINK_GRANT_RLIMIT, "memlock=-1:-1"))
+		in.memlock_hard = UINT64_MAX;
 	limit_usable(&in.tun, grants_device(l->privileges, "/dev/net/tun"));
 	limit_usable(&in.kvm, grants_device(l->privileges, "/dev/kvm"));
 	limit_usable(&in.fuse, grants_device(l->privileges, "/dev/fuse"));

@@ -16,6 +16,8 @@
 #include <inttypes.h>
 #include <linux/capability.h>
 
+#define NO_MEMLOCK "memlock=-1:-1"
+
 struct collector {
 	const struct dink_facts *facts;
 	bool official_kata;
@@ -99,7 +101,7 @@ bool dink_privileges_leave_out(struct dink_privileges *p, enum dink_grant_kind k
  * official Kata; in a layer's daemon dink-vm stands in for it.
  */
 static uint32_t child_needs(const struct collector *c, struct dink_layer *const *children, size_t n,
-			    bool guest)
+			    bool kvm)
 {
 	uint32_t needs = 0;
 
@@ -114,12 +116,27 @@ static uint32_t child_needs(const struct collector *c, struct dink_layer *const 
 			needs |= 1u << DINK_NEED_RUNSC_CHILD;
 		else
 			needs |= 1u << DINK_NEED_RUNC_CHILD;
+		if (r == DINK_RUNTIME_CRUN && children[i]->parent &&
+		    children[i]->parent->daemon == DINK_DAEMON_DOCKER)
+			needs |= 1u << DINK_NEED_CRUN_CHILD;
 		if (children[i]->rootless)
 			needs |= 1u << DINK_NEED_USER_CHILD;
 	}
-	if ((needs & 1u << DINK_NEED_VM_CHILD) && !guest && c->facts->kvm.ok)
+	if (kvm && (needs & 1u << DINK_NEED_VM_CHILD))
 		needs |= 1u << DINK_NEED_KVM;
 	return needs;
+}
+
+/*
+ * Whether there is a KVM for the layer to use: the host's where it was proved to work; in a guest
+ * of ours that guest's own, which is proved when the guest is up and left alone if it does not work.
+ * A namespace layer in a guest does without: its engine refuses a device that the guest lacks.
+ */
+static bool has_kvm(const struct collector *c, const struct dink_layer *l)
+{
+	if (is_vm(l->runtime))
+		return !c->official_kata;
+	return !in_guest(l) && c->facts->kvm.ok;
 }
 
 /* What the scenario says of the layer's programs. */
@@ -147,7 +164,7 @@ static uint32_t layer_needs(const struct collector *c, const struct dink_layer *
 		needs |= dink_need_with_implied(1u << DINK_NEED_SUPERVISOR_INIT);
 	if (l->swarm != DINK_SWARM_NONE)
 		needs |= 1u << DINK_NEED_SWARM_NODE;
-	needs |= child_needs(c, l->children, l->n_children, in_guest(l));
+	needs |= child_needs(c, l->children, l->n_children, has_kvm(c, l));
 	needs |= 1u << DINK_NEED_RUNC_CHILD | 1u << DINK_NEED_CGROUP_WRITE;
 	needs |= 1u << (l->daemon == DINK_DAEMON_PODMAN ? DINK_NEED_PODMAN_DAEMON
 							: DINK_NEED_DOCKER_DAEMON);
@@ -256,6 +273,30 @@ static void add_rlimits(const struct collector *c, const struct dink_layer *l, c
 	add_limit(c, path, "nproc", f->nproc_hard < PODMAN_NPROC ? f->nproc_hard : PODMAN_NPROC);
 }
 
+/* Whether crun runs in the layer's own walls: of its daemon, or of one further in. */
+static bool has_crun(const struct dink_layer *l)
+{
+	for (size_t i = 0; i < l->n_children; i++)
+		if (l->children[i]->runtime == DINK_RUNTIME_CRUN ||
+		    (!is_vm(l->children[i]->runtime) && has_crun(l->children[i])))
+			return true;
+	return false;
+}
+
+/*
+ * For the device filter of cgroup v2 crun 1.8 lifts the limit of locked memory, which kernels before
+ * 5.11 counted it by; a process whose hard limit is none may do that without CAP_SYS_RESOURCE.
+ */
+static void add_memlock(const struct collector *c, const struct dink_layer *l, const char *path)
+{
+	if (!has_crun(l) || l->rootless || (!in_guest(l) && c->facts->cgroup != DINK_CGROUP_V2))
+		return;
+	add_grant(c->out, DINK_GRANT_RLIMIT, NO_MEMLOCK,
+		  xasprintf("%s has containers of crun: it lifts this limit, to load the device "
+			    "filter of cgroup v2",
+			    path));
+}
+
 static int compare_grants(const void *a, const void *b)
 {
 	const struct dink_grant *x = a, *y = b;
@@ -304,6 +345,12 @@ static char *missing_grant(const struct dink_facts *f, enum dink_grant_kind kind
 			    "--cap-add";
 		return xstrdup("it is not in the bounding set");
 	}
+	if (kind == DINK_GRANT_RLIMIT && STREQ(what, NO_MEMLOCK) && f->memlock_hard != UINT64_MAX &&
+	    !dink_facts_can(f, CAP_SYS_RESOURCE)) {
+		*ret_hint = "runtime: runc; or run dink where it has CAP_SYS_RESOURCE, or with "
+			    "`ulimit -l unlimited`";
+		return xstrdup("it is over the hard limit here");
+	}
 	if (kind == DINK_GRANT_NAMESPACE && f->cgroup == DINK_CGROUP_NONE) {
 		*ret_hint = "mount -t cgroup2 none /sys/fs/cgroup";
 		return xstrdup("no cgroups are mounted");
@@ -351,7 +398,7 @@ static int check_host_as_parent(const struct collector *c, const struct dink_lay
 				const char *path, struct dink_err *err)
 {
 	struct dink_layer *self = (struct dink_layer *)(uintptr_t)l;
-	uint32_t needs = child_needs(c, &self, 1, false);
+	uint32_t needs = child_needs(c, &self, 1, c->facts->kvm.ok);
 	const char *hint = NULL;
 
 	for (size_t i = 0; i < dink_n_need_grants; i++) {
@@ -381,6 +428,7 @@ int dink_privileges_of(const struct dink_scenario *s _unused_, const struct dink
 	collect(&c, layer, path, false);
 	add_device_rules(&c, layer, path);
 	add_rlimits(&c, layer, path);
+	add_memlock(&c, layer, path);
 	if (p->n_grants)
 		qsort(p->grants, p->n_grants, sizeof(*p->grants), compare_grants);
 	if (!in_guest(layer))
@@ -409,7 +457,7 @@ uint32_t dink_privileges_host_needs(const struct dink_scenario *s, const struct 
 				    bool official_kata)
 {
 	struct collector c = {.facts = facts, .official_kata = official_kata};
-	uint32_t needs = child_needs(&c, s->layers, s->n_layers, false);
+	uint32_t needs = child_needs(&c, s->layers, s->n_layers, facts->kvm.ok);
 
 	for (size_t i = 0; i < s->n_layers; i++)
 		needs |= host_needs_below(&c, s->layers[i]);

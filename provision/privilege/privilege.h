@@ -14,7 +14,8 @@
 enum dink_need {
 	DINK_NEED_DOCKER_DAEMON, /* dockerd with bridge networking and iptables */
 	DINK_NEED_PODMAN_DAEMON,
-	DINK_NEED_RUNC_CHILD,	   /* starts runc/crun containers */
+	DINK_NEED_RUNC_CHILD,	   /* starts containers with runc or crun */
+	DINK_NEED_CRUN_CHILD,	   /* starts them with crun for a Docker daemon */
 	DINK_NEED_VM_CHILD,	   /* starts VMs: QEMU, virtiofsd, tap, tc */
 	DINK_NEED_KVM,		   /* the VM child may use /dev/kvm */
 	DINK_NEED_CGROUP_WRITE,	   /* makes cgroups below its own */

@@ -196,7 +196,11 @@ static void add_disk(struct build *b, size_t i)
 
 	dink_json_set_int(o, "size_bytes", (int64_t)d->spec->size_bytes);
 	dink_json_set_str(o, "filesystem", dink_filesystem_name(d->spec->filesystem));
-	dink_json_set_str(o, "label", d->spec->label ? d->spec->label : d->name);
+	/* a derived disk's name has its layer's path in it, a label has 16 bytes */
+	dink_json_set_str(o, "label",
+			  d->spec->label ? d->spec->label
+			  : d->scratch	 ? "scratch"
+					 : d->name);
 	b->disks[i] =
 		dink_steps_add(b->steps, d->scratch ? &dink_kind_scratch : &dink_kind_disk_file, o,
 			       "%s:%s", d->scratch ? "scratch" : "disk", d->name);
@@ -439,6 +443,20 @@ static void take_turn(struct build *b, int i)
 	b->slow.ready[b->slow.n++] = b->layers[i].ready;
 }
 
+/* Its VMs come after it: each would find no answer there and run without. */
+static void prove_kvm(struct build *b, int i)
+{
+	const struct dink_plan_layer *l = &b->plan->layers[i];
+	struct step_layer *s = &b->layers[i];
+
+	if (!l->needs_guest ||
+	    !dink_privileges_have(l->privileges, DINK_GRANT_DEVICE, "/dev/kvm rw"))
+		return;
+	s->kvm = dink_steps_add(b->steps, &dink_kind_prove_kvm, new_params("layer", l->path),
+				"kvm:%s", l->path);
+	dink_steps_dep(b->steps, s->kvm, s->ready);
+}
+
 static int add_layer(struct build *b, int i, struct dink_err *err)
 {
 	const struct dink_plan_layer *l = &b->plan->layers[i];
@@ -453,12 +471,15 @@ static int add_layer(struct build *b, int i, struct dink_err *err)
 		dink_steps_add(b->steps, &dink_kind_container, params, "container:%s", l->path);
 	dink_steps_dep(b->steps, s->container, load);
 	dink_steps_dep(b->steps, s->container, engine_step(b, l->parent));
+	if (l->is_vm && l->parent >= 0)
+		dink_steps_dep(b->steps, s->container, b->layers[l->parent].kvm);
 	depend_on_things(b, s->container, i);
 	if (l->spec->daemon == DINK_DAEMON_NONE)
 		return 0;
 	s->ready = dink_steps_add(b->steps, &dink_kind_ready, new_params("layer", l->path),
 				  "ready:%s", l->path);
 	dink_steps_dep(b->steps, s->ready, s->container);
+	prove_kvm(b, i);
 	take_turn(b, i);
 	return 0;
 }
@@ -642,7 +663,7 @@ int dink_steps_build(struct dink_step_ctx *ctx, const struct dink_plan *p, struc
 	b.files = new_indexes(p->scenario->n_files);
 	b.loads = dink_json_new();
 	for (size_t i = 0; i < p->n_layers; i++)
-		b.layers[i].container = b.layers[i].ready = -1;
+		b.layers[i].container = b.layers[i].ready = b.layers[i].kvm = -1;
 	plan_carries(&b);
 	add_kernels(&b);
 	add_images(&b);

@@ -24,6 +24,7 @@ struct step_layer {
 	struct carry *carry;
 	size_t n_carry;
 	int container, ready; /* steps; ready -1 = no daemon */
+	int kvm;	      /* step that proves KVM in it; -1 = none */
 	bool is_needed;	      /* it, or what has to be there before it, is being made */
 };
 

@@ -30,7 +30,8 @@ const struct dink_step_kind *dink_step_kind_find(const char *name)
 		&dink_kind_engine_use, &dink_kind_disk_file,  &dink_kind_disk_clone,
 		&dink_kind_scratch,    &dink_kind_loop_mount, &dink_kind_image_load,
 		&dink_kind_file,       &dink_kind_container,  &dink_kind_ready,
-		&dink_kind_swarm,      &dink_kind_forward,    &dink_kind_up,
+		&dink_kind_prove_kvm,  &dink_kind_swarm,      &dink_kind_forward,
+		&dink_kind_up,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)

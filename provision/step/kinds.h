@@ -17,6 +17,7 @@
  *	load:ADDR:IMAGE image-load  the image in that layer's engine          -
  *	container:ADDR  container   created and started                       id
  *	ready:ADDR      ready       its daemon answers                        -
+ *	kvm:ADDR        prove-kvm   whether VMs in that layer may use KVM     kvm, why
  *	swarm:ADDR      swarm       the daemons of layers in that engine are
  *	                            one swarm                                 -
  *	forward         forward     the daemons' sockets offered on the host  pid, start
@@ -30,7 +31,7 @@
 extern const struct dink_step_kind dink_kind_kernel, dink_kind_guest, dink_kind_image,
 	dink_kind_engine_use, dink_kind_disk_file, dink_kind_disk_clone, dink_kind_scratch,
 	dink_kind_loop_mount, dink_kind_image_load, dink_kind_file, dink_kind_container,
-	dink_kind_ready, dink_kind_swarm, dink_kind_forward, dink_kind_up;
+	dink_kind_ready, dink_kind_prove_kvm, dink_kind_swarm, dink_kind_forward, dink_kind_up;
 
 /* dink_step_describe() - "VERB MEMBER" of the params */
 char *dink_step_describe(struct json_object *params, const char *verb, const char *member);

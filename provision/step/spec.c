@@ -32,6 +32,7 @@ struct spec {
 	int index;
 	struct json_object *binds, *host;
 	struct dink_str disk_options; /* of the disks that this layer's guest mounts */
+	bool nested_kvm;
 };
 
 /* One mount: from a result of a step (from = its key) or, from NULL, from the path `sub`. */
@@ -223,7 +224,14 @@ static void grant_device(struct spec *s, const char *what)
 {
 	_cleanup_free_ char *path = xstrndup(what, strcspn(what, " "));
 	const char *access = what[strlen(path)] ? what + strlen(path) + 1 : "rwm";
-	struct json_object *o = dink_json_new();
+	struct json_object *o;
+
+	/* the guest's own: what runs around it may well have none, and its engine would refuse */
+	if (STREQ(path, "/dev/kvm") && s->l->runtime == DINK_RUNTIME_DINK_VM) {
+		s->nested_kvm = true;
+		return;
+	}
+	o = dink_json_new();
 
 	dink_json_set_str(o, "PathOnHost", path);
 	dink_json_set_str(o, "PathInContainer", path);
@@ -411,6 +419,8 @@ static void set_command(struct spec *s, struct json_object *body)
 	dink_strv_addv(&env, s->l->env.v);
 	if (s->disk_options.len > 0 && s->l->runtime == DINK_RUNTIME_DINK_VM)
 		dink_strv_addf(&env, "%s=%s", DINK_OCI_DISK_OPTIONS, s->disk_options.s);
+	if (s->nested_kvm)
+		dink_strv_add(&env, DINK_OCI_NESTED_KVM "=1");
 	if (env.n > 0)
 		dink_json_set(body, "Env", dink_json_strv(&env));
 	if (s->l->spec->tty) {
@@ -446,13 +456,13 @@ static struct json_object *make_body(struct spec *s)
 	/* what systemd takes as the word to end, where others are told by SIGTERM */
 	if (s->l->spec->init == DINK_INIT_SYSTEMD)
 		dink_json_set_str(body, "StopSignal", "SIGRTMIN+3");
-	set_command(s, body);
 	dink_json_set_str(labels, "dink.instance", s->plan->scenario->name);
 	dink_json_set_str(labels, "dink.layer", s->l->path);
 	dink_json_set_str(labels, "dink.state", dink_state_dir());
 	dink_json_set(body, "Labels", labels);
 	for (size_t i = 0; s->l->privileges && i < s->l->privileges->n_grants; i++)
 		grant(s, &s->l->privileges->grants[i]);
+	set_command(s, body);
 	unmask_paths(s);
 	set_resources(s);
 	if (s->l->spec->gpu == DINK_GPU_NVIDIA)

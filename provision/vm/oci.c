@@ -15,6 +15,8 @@ enum {
 	GUEST_OVERHEAD_MIB = 96,
 	MIN_MEMORY_MIB = 160,
 	MAX_MEMORY_MIB = 1 << 20,
+	KVM_MAJOR = 10, /* misc */
+	KVM_MINOR = 232,
 };
 
 static int bad_config(struct dink_err *err, const char *what)
@@ -41,29 +43,31 @@ static int check_strings(struct json_object *o, const char *path, bool need, str
 	return 0;
 }
 
-/* Value of DINK_OCI_DISK_OPTIONS; the last one, as with a shell. */
-static char *find_disk_options(struct json_object *process)
+/* Value of a word to this runtime in the environment; the last one, as with a shell. */
+static char *find_word(struct json_object *process, const char *name)
 {
+	_cleanup_free_ char *start = xasprintf("%s=", name);
 	struct json_object *env = dink_json_get(process, "env");
 	const char *found = NULL;
 
 	for (size_t i = 0; env && i < json_object_array_length(env); i++) {
 		const char *s = json_object_get_string(json_object_array_get_idx(env, i));
 
-		if (dink_starts_with(s, DINK_OCI_DISK_OPTIONS "="))
-			found = s + strlen(DINK_OCI_DISK_OPTIONS "=");
+		if (dink_starts_with(s, start))
+			found = s + strlen(start);
 	}
 	return found ? xstrdup(found) : NULL;
 }
 
-static void drop_disk_options(struct json_object *process)
+static void drop_words(struct json_object *process)
 {
 	struct json_object *env = dink_json_get(process, "env");
 
 	for (size_t i = env ? json_object_array_length(env) : 0; i-- > 0;) {
 		const char *s = json_object_get_string(json_object_array_get_idx(env, i));
 
-		if (dink_starts_with(s, DINK_OCI_DISK_OPTIONS "="))
+		if (dink_starts_with(s, DINK_OCI_DISK_OPTIONS "=") ||
+		    dink_starts_with(s, DINK_OCI_NESTED_KVM "="))
 			json_object_array_del_idx(env, i, 1);
 	}
 }
@@ -79,7 +83,7 @@ int dink_oci_adapt_process(struct json_object *process, struct dink_err *err)
 		return r;
 	if (dink_json_str_or(process, "cwd", "")[0] != '/')
 		return dink_err_set(err, DINK_E_USAGE, EINVAL, "process.cwd is no absolute path");
-	drop_disk_options(process);
+	drop_words(process);
 	/* the guest's kernel has none of the host's security modules */
 	json_object_object_del(process, "apparmorProfile");
 	json_object_object_del(process, "selinuxLabel");
@@ -279,6 +283,51 @@ static void set_size(struct dink_oci *o, const struct dink_oci_size *size)
 	o->cpus = cpus < 1 ? 1 : (uint32_t)cpus;
 }
 
+static struct json_object *kvm_numbers(void)
+{
+	struct json_object *o = dink_json_new();
+
+	dink_json_set_str(o, "type", "c");
+	dink_json_set_int(o, "major", KVM_MAJOR);
+	dink_json_set_int(o, "minor", KVM_MINOR);
+	return o;
+}
+
+static void append(struct json_object *parent, const char *key, struct json_object *item)
+{
+	struct json_object *list = dink_json_get(parent, key);
+
+	if (!json_object_is_type(list, json_type_array)) {
+		list = json_object_new_array();
+		dink_json_set(parent, key, list);
+	}
+	json_object_array_add(list, item);
+}
+
+/* The device, and the rule that lets it be used; a guest without KVM leaves it out. */
+static void add_nested_kvm(struct dink_oci *o)
+{
+	struct json_object *linux_part = dink_json_get(o->config, "linux"), *resources;
+	struct json_object *device, *rule;
+
+	if (o->nested)
+		return;
+	device = kvm_numbers();
+	dink_json_set_str(device, "path", "/dev/kvm");
+	dink_json_set_str(device, DINK_DEVICE_NAME, "kvm");
+	append(linux_part, "devices", device);
+	resources = dink_json_get(linux_part, "resources");
+	if (!json_object_is_type(resources, json_type_object)) {
+		resources = dink_json_new();
+		dink_json_set(linux_part, "resources", resources);
+	}
+	rule = kvm_numbers();
+	dink_json_set_bool(rule, "allow", true);
+	dink_json_set_str(rule, "access", "rw");
+	append(resources, "devices", rule);
+	o->nested = true;
+}
+
 static int check_shape(struct json_object *c, struct dink_err *err)
 {
 	if (!json_object_is_type(c, json_type_object))
@@ -325,12 +374,14 @@ static void strip_host_parts(struct dink_oci *o)
 static int adapt_config(struct dink_oci *o, const struct dink_oci_size *size, struct dink_err *err)
 {
 	struct json_object *process = dink_json_get(o->config, "process");
+	_cleanup_free_ char *nested = NULL;
 	int r = check_shape(o->config, err);
 
 	if (r == 0)
 		r = check_strings(process, "env", false, err);
 	if (r == 0) {
-		o->disk_options = find_disk_options(process);
+		o->disk_options = find_word(process, DINK_OCI_DISK_OPTIONS);
+		nested = find_word(process, DINK_OCI_NESTED_KVM);
 		r = dink_oci_adapt_process(process, err);
 	}
 	if (r < 0)
@@ -342,6 +393,8 @@ static int adapt_config(struct dink_oci *o, const struct dink_oci_size *size, st
 	r = adapt_namespaces(o, err);
 	if (r == 0)
 		r = adapt_devices(o, err);
+	if (r == 0 && nested && STREQ(nested, "1"))
+		add_nested_kvm(o);
 	if (r == 0)
 		r = dink_oci_adapt_mounts(o, err);
 	if (r < 0)

@@ -29,6 +29,11 @@ enum {
  * "/data=compress=zstd /other=noatime", since an engine's bind mounts carry none. Not passed on.
  */
 #define DINK_OCI_DISK_OPTIONS "DINK_DISK_OPTIONS"
+/*
+ * Environment "DINK_NESTED_KVM=1": the guest's /dev/kvm, as --device /dev/kvm gives it, which an
+ * engine refuses where the host has none itself.
+ */
+#define DINK_OCI_NESTED_KVM "DINK_NESTED_KVM"
 
 /* Where the guest mounts them. */
 #define DINK_OCI_LOWER_DIR "/run/dink/root-lower"

@@ -19,10 +19,11 @@ teardown_file() { scenario_down; }
 row() { jq -c --arg r "$1" '.[] | select(.runtime == $r)' "$T/matrix"; }
 
 @test "each runtime has a row, in this order, and says why it does not work" {
-	[ "$(jq -r '[.[].runtime] | join(" ")' "$T/matrix")" = "runc crun runsc dink-vm" ]
+	[ "$(jq -r '[.[].runtime] | join(" ")' "$T/matrix")" = "runc crun runsc dink-vm kata" ]
 	[ "$(jq '[.[] | select((.works | not) and (.why == null))] | length' "$T/matrix")" = 0 ]
 	[ "$(row runc | jq .works)" = true ]
 	[ "$(row dink-vm | jq .works)" = true ]
+	command -v containerd-shim-kata-v2 || [[ $(row kata | jq -r .why) == "not found: "* ]]
 	command -v runsc || [[ $(row runsc | jq -r .why) == *"runsc is not installed"* ]]
 }
 
@@ -45,4 +46,21 @@ row() { jq -c --arg r "$1" '.[] | select(.runtime == $r)' "$T/matrix"; }
 	[ "$output" = "nothing is up" ]
 	run -2 "$DINK" matrix --runtime no-such "$T/box.yaml"
 	run -2 "$DINK" matrix --layer no-such "$T/box.yaml"
+}
+
+@test "a layer inside another, by its path: works, why not, and what the host sees of it" {
+	printf '%s\n' 'dink: 1' 'name: nest' 'layers:' '  proxy:' '    image: docker-host' \
+		'    daemon: docker' '    layers:' \
+		'      in: {image: debian, command: [sleep, infinity]}' >"$T/nest.yaml"
+	"$DINK" matrix --quiet --json --layer proxy/in --runtime runc --runtime runsc --runtime kata \
+		"$T/nest.yaml" -- cat /etc/os-release >"$T/matrix"
+	[ "$(row runc | jq .works)" = true ]
+	[ "$(row runc | jq .memory_bytes)" -gt 0 ]
+	[ "$(row runc | jq .memory_bytes)" -lt $((32 << 20)) ]
+	# its own filter and that of the layer around it
+	[ "$(row runc | jq .seccomp_filters)" -ge 2 ]
+	[ "$(row runsc | jq .works)" = false ]
+	[[ $(row kata | jq -r .why) == *"engine of a layer knows no official Kata" ]]
+	run -2 "$DINK" matrix --layer proxy/no-such "$T/nest.yaml"
+	[[ $output == *"OUTER/INNER"* ]]
 }

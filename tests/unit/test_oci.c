@@ -287,6 +287,37 @@ static void test_nested(void **state)
 	}
 }
 
+/* The word in the environment is as good as the device, is not passed on, and adds it once. */
+static void test_nested_word(void **state)
+{
+	static const struct {
+		const char *word, *devices;
+		bool nested;
+		size_t n;
+	} cases[] = {
+		{"DINK_NESTED_KVM=1", "", true, 1},
+		{"DINK_NESTED_KVM=0", "", false, 0},
+		{"NESTED=1", "", false, 0},
+		{"DINK_NESTED_KVM=1",
+		 "{\"type\":\"c\",\"path\":\"/dev/kvm\",\"major\":10,\"minor\":232}", true, 1},
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text = xasprintf(
+			"{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/\"},\"process\":{"
+			"\"args\":[\"x\"],\"cwd\":\"/\",\"env\":[\"A=b\",\"%s\"]},"
+			"\"linux\":{" NS ",\"devices\":[%s]}}",
+			cases[i].word, cases[i].devices);
+		_cleanup_(dink_oci_freep) struct dink_oci *o = good(text);
+		assert_int_equal(o->nested, cases[i].nested);
+		assert_int_equal(dink_json_len(o->config, "linux.devices"), cases[i].n);
+		assert_int_equal(dink_json_len(o->config, "linux.resources.devices"),
+				 cases[i].nested && !cases[i].devices[0]);
+		_cleanup_free_ char *inner = dink_json_text(o->config);
+		assert_null(strstr(inner, "DINK_NESTED_KVM"));
+	}
+}
+
 static void test_ids(void **state)
 {
 	static const char *const bad[] = {"", ".", "..", "../x", "a/b", "-x", "a b", "x\n"};
@@ -371,6 +402,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_disk_options, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_nested),
+		cmocka_unit_test(test_nested_word),
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test_setup_teardown(test_state, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test_setup_teardown(test_folders_of_others, unit_tmpdir, unit_rmdir),

@@ -103,6 +103,10 @@ static void test_golden(void **state)
 		{"rootless-in-container", "debian12-tcg"},
 		{"podman-in-kata", "debian12-tcg"},
 		{"gvisor-in-kata", "debian12-tcg"},
+		{"kata-in-kata", "debian12-tcg"},
+		{"kata-in-kata", "debian13-kvm"},
+		{"runtimes", "debian12-tcg"},
+		{"runtimes", "debian13-kvm"},
 		{"nvidia", "debian12-tcg"},
 		{"nvidia", "debian12-nvidia"},
 		{"registry-shared", "debian12-tcg"},
@@ -246,22 +250,68 @@ static void test_kata_choice(void **state)
 	assert_int_equal(without->layers[0].kernel, 0);
 }
 
-static void test_crun_in_guest(void **state)
+static bool has_word(const struct dink_plan_layer *l, const char *word)
 {
-	_cleanup_(dink_err_clear) struct dink_err err = {};
+	return dink_strv_has(&l->command, word);
+}
+
+/* crun below a Docker daemon is started by layer-crun, and only where the scenario has it. */
+static void test_crun(void **state)
+{
 	_cleanup_(dink_scenario_freep) struct dink_scenario *s =
 		parse("dink: 1\nname: t\nlayers:\n"
-		      "  vm:\n    image: docker-host\n    runtime: dink-vm\n    memory: 1GiB\n"
+		      "  vm:\n    image: crun-host\n    runtime: dink-vm\n    memory: 1GiB\n"
 		      "    daemon: docker\n    layers:\n"
-		      "      in: {image: debian, runtime: crun}\n");
-	_cleanup_(dink_facts_freep) struct dink_facts *f = host("debian12-tcg");
-	struct dink_plan *p = NULL;
+		      "      in: {image: debian, runtime: crun}\n"
+		      "  plain:\n    image: docker-host\n    daemon: docker\n    layers:\n"
+		      "      in: {image: debian}\n");
+	_cleanup_(dink_plan_freep) struct dink_plan *p = plan(s, "debian12-tcg");
+	const struct dink_plan_layer *vm = &p->layers[0], *plain = &p->layers[2];
 
 	(void)state;
-	assert_int_not_equal(dink_plan_make(s, f, &p, &err), 0);
-	assert_int_equal(err.code, DINK_E_SCENARIO);
-	assert_int_equal(err.src.line, 10);
-	assert_string_equal(err.hint, "runtime: runc");
+	assert_string_equal(p->layers[1].runtime_name, "crun");
+	assert_true(has_word(vm, "crun=/usr/local/sbin/layer-crun"));
+	assert_true(has_word(plain, "crun=/usr/bin/crun"));
+	assert_true(dink_privileges_have(vm->privileges, DINK_GRANT_CAPABILITY, "CAP_SYS_PTRACE"));
+	/* a guest has cgroup v2 only, whatever the host has */
+	assert_true(dink_privileges_have(vm->privileges, DINK_GRANT_RLIMIT, "memlock=-1:-1"));
+	assert_false(
+		dink_privileges_have(plain->privileges, DINK_GRANT_CAPABILITY, "CAP_SYS_PTRACE"));
+	assert_false(dink_privileges_have(plain->privileges, DINK_GRANT_RLIMIT, "memlock=-1:-1"));
+}
+
+/* Podman's API takes no runtime for one container: only the service's own can be named. */
+static void test_podman_runtime(void **state)
+{
+	static const struct {
+		const char *layer, *child;
+		bool ok;
+	} cases[] = {
+		{"", "", true},
+		{"", ", runtime: runc", true},
+		{"", ", runtime: crun", false},
+		{"", ", runtime: kata", false},
+		{", rootless: user", ", runtime: crun", true},
+		{", rootless: user", ", runtime: runc", false},
+	};
+	_cleanup_(dink_facts_freep) struct dink_facts *f = host("debian12-tcg");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text = xasprintf(
+			"dink: 1\nname: t\nlayers:\n  pod: {image: podman-host, daemon: podman%s, "
+			"layers: {\n    a: {image: debian%s}}}\n",
+			cases[i].layer, cases[i].child);
+		_cleanup_(dink_scenario_freep) struct dink_scenario *s = parse(text);
+		_cleanup_(dink_plan_freep) struct dink_plan *p = NULL;
+		_cleanup_(dink_err_clear) struct dink_err err = {};
+
+		assert_int_equal(dink_plan_make(s, f, &p, &err) == 0, cases[i].ok);
+		if (cases[i].ok)
+			continue;
+		assert_int_equal(err.code, DINK_E_SCENARIO);
+		assert_int_equal(err.src.line, 5);
+	}
 }
 
 static void test_thousand_layers(void **state)
@@ -298,10 +348,15 @@ static void test_thousand_layers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden),	      cmocka_unit_test(test_clones),
-		cmocka_unit_test(test_swarm),	      cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_drivers),	      cmocka_unit_test(test_kata_choice),
-		cmocka_unit_test(test_crun_in_guest), cmocka_unit_test(test_thousand_layers),
+		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_clones),
+		cmocka_unit_test(test_swarm),
+		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_drivers),
+		cmocka_unit_test(test_kata_choice),
+		cmocka_unit_test(test_crun),
+		cmocka_unit_test(test_podman_runtime),
+		cmocka_unit_test(test_thousand_layers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
