@@ -237,24 +237,39 @@ static int begin(struct swarm *s, struct dink_err *err)
 	return 0;
 }
 
+/* Whether a majority of the managers is on its way: then theirs is the swarm, slow as they may be. */
+static bool majority_comes_back(const struct swarm *s)
+{
+	size_t managers = 0, coming = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		if (!s->nodes[i].manager)
+			continue;
+		managers++;
+		coming += may_come_back(&s->nodes[i]);
+	}
+	return coming > managers / 2;
+}
+
 static int find_or_begin(struct swarm *s, struct dink_err *err)
 {
-	uint64_t end = dink_now_ms() + COME_BACK_MS;
-	bool wait;
-	int r;
+	uint64_t end = dink_now_ms() + dink_step_timeout_ms(s->ctx);
 
-	do {
+	for (;;) {
 		if (find_leader(s))
 			return 0;
-		wait = false;
 		for (size_t i = 0; i < s->n; i++) {
-			r = ask_state(&s->nodes[i], err);
+			int r = ask_state(&s->nodes[i], err);
+
 			if (r < 0)
-				return r;
-			wait = wait || (s->nodes[i].manager && may_come_back(&s->nodes[i]));
+				return dink_err_push(err, "the daemon of %s", s->nodes[i].layer);
 		}
-	} while (wait && pause_until(end));
-	return begin(s, err);
+		if (!majority_comes_back(s))
+			return begin(s, err);
+		if (!pause_until(end))
+			return tell_timeout(first_manager(s), "finds no majority of its swarm",
+					    err);
+	}
 }
 
 static int refresh(struct swarm *s, struct node *n, struct dink_err *err)
@@ -290,7 +305,7 @@ static int join(struct swarm *s, struct node *n, struct dink_err *err)
 	_cleanup_json_ struct json_object *of = NULL, *body = new_request(n);
 	_cleanup_free_ char *remote = xasprintf("%s:" SWARM_PORT, s->leader->address);
 	struct json_object *remotes = json_object_new_array();
-	const char *token;
+	const char *token = NULL;
 	int r;
 
 	dink_json_set(body, "RemoteAddrs", remotes);

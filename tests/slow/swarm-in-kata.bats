@@ -3,6 +3,7 @@
 # Three VMs, a Docker Swarm from `dink up`: a service whose tasks reach one another across VMs by
 # name, the loss of a host, its return; and what it takes.
 
+# shellcheck disable=SC2154 # scenario comes from scenario.bash
 bats_require_minimum_version 1.5.0
 load scenario
 
@@ -46,10 +47,11 @@ serve() {
 
 # answers N: what the service's tasks answer on N, each by its own address on the overlay network
 answers() {
-	local task
+	local task said
 	task=$(at "$1" ps -q --filter label=com.docker.swarm.service.name=web | head -n 1)
 	[ -n "$task" ] || return 1
-	at "$1" exec "$task" perl -e "$client" "${2:-tasks.web}" | sort
+	said=$(at "$1" exec "$task" perl -e "$client" "${2:-tasks.web}") || return 1
+	sort <<<"$said"
 }
 
 # within SECONDS COMMAND...: how long it took, on standard output; then nothing
@@ -79,7 +81,7 @@ runs() {
 	[ "$(grep -c Leader <<<"$output")" -eq 1 ]
 	[ "$(grep -c Reachable <<<"$output")" -eq 2 ]
 	# the tokens are nowhere
-	! grep -rqa SWMTKN "$DINK_STATE_DIR/instances/$name/journal" \
+	run -1 grep -a SWMTKN "$DINK_STATE_DIR/instances/$name/journal" \
 		"$DINK_STATE_DIR/instances/$name/plan.json"
 }
 
@@ -152,7 +154,7 @@ runs() {
 	serve 1
 	within $RECOVERY_S runs 1 3 host
 	[ "$(answers 1 | wc -l)" -eq 3 ]
-	! answers 1 web
+	run -1 answers 1 web
 	"$DINK" logs $name/host >"$T/logs" 2>&1
 	grep -F '/proc/sys/net/ipv4/vs/conntrack: read-only file system' "$T/logs"
 }
