@@ -23,6 +23,7 @@ enum {
 	POLL_MS = 500,
 	COME_BACK_MS = 40000, /* a daemon that was restarted finds its swarm by itself in less */
 	NODE_ID_MAX = 64,
+	SLOW_HEARTBEAT_S = 12, /* without KVM; Docker's own is 5 s, and three missed are a loss */
 };
 
 struct node {
@@ -37,6 +38,7 @@ struct node {
 
 struct swarm {
 	struct dink_step_ctx *ctx;
+	bool slow;
 	struct node *nodes;
 	size_t n;
 	struct node *leader;	    /* a manager that answers for the swarm */
@@ -215,6 +217,16 @@ static struct node *first_manager(struct swarm *s)
 	return first;
 }
 
+/* A guest without KVM is at times not heard for longer, and its tasks would be moved for nothing. */
+static struct json_object *slow_spec(void)
+{
+	struct json_object *spec = dink_json_new(), *dispatcher = dink_json_new();
+
+	dink_json_set_int(dispatcher, "HeartbeatPeriod", SLOW_HEARTBEAT_S * 1000000000LL);
+	dink_json_set(spec, "Dispatcher", dispatcher);
+	return spec;
+}
+
 static int begin(struct swarm *s, struct dink_err *err)
 {
 	struct node *n = first_manager(s);
@@ -225,6 +237,8 @@ static int begin(struct swarm *s, struct dink_err *err)
 	if (!n)
 		return dink_err_set(err, DINK_E_BUG, 0, "a swarm without a manager");
 	dink_json_set_bool(body, "ForceNewCluster", !is_state(n, "inactive"));
+	if (s->slow)
+		dink_json_set(body, "Spec", slow_spec());
 	r = call(n, "/swarm/init", body, err);
 	if (r < 0)
 		return dink_err_hint(err,
@@ -427,6 +441,8 @@ static int apply_swarm(struct dink_step_ctx *ctx, struct json_object *params,
 {
 	_cleanup_(clear_swarm) struct swarm s = {.ctx = ctx};
 	int r = reach_nodes(&s, params, err);
+
+	s.slow = dink_json_bool_or(params, "slow", false);
 
 	(void)ret;
 	if (r == 0)
