@@ -553,21 +553,23 @@ static void add_swarm(struct build *b, int parent)
 		dink_json_set_str(o, "role", dink_swarm_name(l->spec->swarm));
 		json_object_array_add(nodes, o);
 	}
-	if (json_object_array_length(nodes) == 0) {
-		json_object_put(nodes);
-		return;
-	}
 	o = new_params("engine", engine);
 	dink_json_set(o, "nodes", nodes);
+	dink_json_set_bool(o, "slow", STREQ(b->plan->acceleration, "tcg"));
 	step = dink_steps_add(b->steps, &dink_kind_swarm, o, "swarm:%s", engine);
 	wait_for_nodes(b, step, parent);
 }
 
 static void add_swarms(struct build *b)
 {
-	for (int i = -1; i < (int)b->plan->n_layers; i++)
-		if (i < 0 || b->layers[i].ready >= 0)
-			add_swarm(b, i);
+	_cleanup_free_ bool *has_nodes = xcalloc(b->plan->n_layers + 1, sizeof(*has_nodes));
+
+	for (size_t i = 0; i < b->plan->n_layers; i++)
+		if (b->plan->layers[i].spec->swarm != DINK_SWARM_NONE)
+			has_nodes[b->plan->layers[i].parent + 1] = true;
+	for (size_t i = 0; i <= b->plan->n_layers; i++)
+		if (has_nodes[i])
+			add_swarm(b, (int)i - 1);
 }
 
 /* RUN/NAME/proxy.kata.sock: the address below the instance, dots for slashes as in containers. */

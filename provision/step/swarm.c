@@ -23,6 +23,7 @@ enum {
 	POLL_MS = 500,
 	COME_BACK_MS = 40000, /* a daemon that was restarted finds its swarm by itself in less */
 	NODE_ID_MAX = 64,
+	SLOW_HEARTBEAT_S = 12, /* without KVM; Docker's own is 5 s, and three missed are a loss */
 };
 
 struct node {
@@ -37,6 +38,7 @@ struct node {
 
 struct swarm {
 	struct dink_step_ctx *ctx;
+	bool slow;
 	struct node *nodes;
 	size_t n;
 	struct node *leader;	    /* a manager that answers for the swarm */
@@ -215,6 +217,16 @@ static struct node *first_manager(struct swarm *s)
 	return first;
 }
 
+/* A guest without KVM is at times not heard for longer, and its tasks would be moved for nothing. */
+static struct json_object *slow_spec(void)
+{
+	struct json_object *spec = dink_json_new(), *dispatcher = dink_json_new();
+
+	dink_json_set_int(dispatcher, "HeartbeatPeriod", SLOW_HEARTBEAT_S * 1000000000LL);
+	dink_json_set(spec, "Dispatcher", dispatcher);
+	return spec;
+}
+
 static int begin(struct swarm *s, struct dink_err *err)
 {
 	struct node *n = first_manager(s);
@@ -225,6 +237,8 @@ static int begin(struct swarm *s, struct dink_err *err)
 	if (!n)
 		return dink_err_set(err, DINK_E_BUG, 0, "a swarm without a manager");
 	dink_json_set_bool(body, "ForceNewCluster", !is_state(n, "inactive"));
+	if (s->slow)
+		dink_json_set(body, "Spec", slow_spec());
 	r = call(n, "/swarm/init", body, err);
 	if (r < 0)
 		return dink_err_hint(err,
@@ -237,24 +251,39 @@ static int begin(struct swarm *s, struct dink_err *err)
 	return 0;
 }
 
+/* Whether a majority of the managers is on its way: then theirs is the swarm, slow as they may be. */
+static bool majority_comes_back(const struct swarm *s)
+{
+	size_t managers = 0, coming = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		if (!s->nodes[i].manager)
+			continue;
+		managers++;
+		coming += may_come_back(&s->nodes[i]);
+	}
+	return coming > managers / 2;
+}
+
 static int find_or_begin(struct swarm *s, struct dink_err *err)
 {
-	uint64_t end = dink_now_ms() + COME_BACK_MS;
-	bool wait;
-	int r;
+	uint64_t end = dink_now_ms() + dink_step_timeout_ms(s->ctx);
 
-	do {
+	for (;;) {
 		if (find_leader(s))
 			return 0;
-		wait = false;
 		for (size_t i = 0; i < s->n; i++) {
-			r = ask_state(&s->nodes[i], err);
+			int r = ask_state(&s->nodes[i], err);
+
 			if (r < 0)
-				return r;
-			wait = wait || (s->nodes[i].manager && may_come_back(&s->nodes[i]));
+				return dink_err_push(err, "the daemon of %s", s->nodes[i].layer);
 		}
-	} while (wait && pause_until(end));
-	return begin(s, err);
+		if (!majority_comes_back(s))
+			return begin(s, err);
+		if (!pause_until(end))
+			return tell_timeout(first_manager(s), "finds no majority of its swarm",
+					    err);
+	}
 }
 
 static int refresh(struct swarm *s, struct node *n, struct dink_err *err)
@@ -290,7 +319,7 @@ static int join(struct swarm *s, struct node *n, struct dink_err *err)
 	_cleanup_json_ struct json_object *of = NULL, *body = new_request(n);
 	_cleanup_free_ char *remote = xasprintf("%s:" SWARM_PORT, s->leader->address);
 	struct json_object *remotes = json_object_new_array();
-	const char *token;
+	const char *token = NULL;
 	int r;
 
 	dink_json_set(body, "RemoteAddrs", remotes);
@@ -412,6 +441,8 @@ static int apply_swarm(struct dink_step_ctx *ctx, struct json_object *params,
 {
 	_cleanup_(clear_swarm) struct swarm s = {.ctx = ctx};
 	int r = reach_nodes(&s, params, err);
+
+	s.slow = dink_json_bool_or(params, "slow", false);
 
 	(void)ret;
 	if (r == 0)
