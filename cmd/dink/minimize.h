@@ -6,7 +6,7 @@
 
 #include "provision/privilege/ddmin.h"
 
-enum { MINIMIZE_TIMEOUT_MS = 60 * 1000 };
+enum { MINIMIZE_TIMEOUT_MS = 60 * 1000, MINIMIZE_JOBS_MAX = 16 };
 
 struct minimize_item {
 	char *word;  /* as `dink up --without` takes it */
@@ -25,6 +25,7 @@ struct minimize {
 	struct dink_trials book;
 	size_t n_trials;  /* of the book and made now */
 	char *last_error; /* of the last trial that failed */
+	size_t jobs;	  /* trials at once */
 };
 
 /* minimize_open() - names, and the book of an earlier run of the same question, if there is one */
@@ -32,3 +33,5 @@ int minimize_open(struct minimize *m, const struct dink_scenario *s, struct dink
 
 /* minimize_try() - a dink_ddmin_trial; ctx is the struct minimize */
 int minimize_try(void *ctx, const bool *keep, size_t n, bool *ret_works, struct dink_err *err);
+/* minimize_try_ahead() - a dink_ddmin_ahead: what the book does not know yet, all at once */
+int minimize_try_ahead(void *ctx, bool *const *sets, size_t n_sets, size_t n, struct dink_err *err);

@@ -14,9 +14,12 @@
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
 
+enum { LAYER_BYTES = 512 << 20 /* of a layer that says nothing */ };
+
 struct options {
 	const char *layer, *check;
 	uint64_t timeout_ms;
+	int64_t jobs;
 };
 
 static void clear_minimize(struct minimize *m)
@@ -94,6 +97,41 @@ static int choose_items(struct minimize *m, const struct priv_source *src, const
 	return r < 0 ? r : add_layer(m, src, l, path, err);
 }
 
+/* ---- how many at once ---- */
+
+static uint64_t available_memory(void)
+{
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+	_cleanup_free_ char *text = NULL;
+	const char *at;
+
+	if (dink_file_read("/proc/meminfo", 64 << 10, &text, NULL, &ignored) < 0)
+		return 0;
+	at = strstr(text, "MemAvailable:");
+	return at ? strtoull(at + strlen("MemAvailable:"), NULL, 10) << 10 : 0;
+}
+
+/* As many as there are processors and as fit into memory; of layers with a port there is one. */
+static size_t choose_jobs(const struct priv_source *src, int64_t asked)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	uint64_t one = 0, jobs = cpus > 0 ? (uint64_t)cpus : 1, fit;
+
+	for (size_t i = 0; i < src->s->n_layers; i++) {
+		const struct dink_layer *l = src->s->layers[i];
+
+		if (l->n_ports)
+			return 1;
+		one += (l->memory_bytes ? l->memory_bytes : LAYER_BYTES) * l->count;
+	}
+	fit = available_memory() / (one ? one : 1);
+	if (asked > 0)
+		jobs = (uint64_t)asked;
+	else if (fit < jobs)
+		jobs = fit;
+	return jobs < 1 ? 1 : jobs > MINIMIZE_JOBS_MAX ? MINIMIZE_JOBS_MAX : (size_t)jobs;
+}
+
 /* ---- the answer ---- */
 
 static struct json_object *items_to_json(const struct minimize *m, const bool *keep, bool kept)
@@ -162,7 +200,8 @@ static int search(struct dink_args *args, struct minimize *m, struct dink_err *e
 		return dink_err_hint(err, "dink up %s, and the check by hand", m->file);
 	}
 	if (r == 0)
-		r = dink_ddmin(keep, m->n_items, minimize_try, m, err);
+		r = dink_ddmin_jobs(keep, m->n_items, minimize_try, minimize_try_ahead, m->jobs, m,
+				    err);
 	if (r < 0)
 		return r;
 	print_answer(args, m, keep);
@@ -183,6 +222,8 @@ static int run_minimize(struct dink_args *args, struct dink_err *err)
 	};
 	int r;
 
+	if (o->jobs < 0 || o->jobs > MINIMIZE_JOBS_MAX)
+		return dink_err_set(err, DINK_E_USAGE, 0, "--jobs is 1 to %d", MINIMIZE_JOBS_MAX);
 	dink_catch_interrupts();
 	r = priv_open(args, m.file, NULL, &src, err);
 	if (r == 0)
@@ -190,8 +231,10 @@ static int run_minimize(struct dink_args *args, struct dink_err *err)
 	if (r == 0 && m.n_items == 0)
 		return dink_err_set(err, DINK_E_USAGE, 0,
 				    "nothing to leave out: no grants beyond the engine's default");
-	if (r == 0)
+	if (r == 0) {
+		m.jobs = choose_jobs(&src, o->jobs);
 		r = minimize_open(&m, src.s, err);
+	}
 	if (r == 0)
 		r = search(args, &m, err);
 	free(m.last_error);
@@ -203,6 +246,8 @@ static const struct dink_opt minimize_opts[] = {
 	 "only this layer's grants", DINK_COMPLETE_NONE},
 	{0, "check", DINK_OPT_STRING, offsetof(struct options, check), "COMMAND",
 	 "what must succeed once it is up; by sh, with $DINK_INSTANCE", DINK_COMPLETE_NONE},
+	{'j', "jobs", DINK_OPT_INT, offsetof(struct options, jobs), "N",
+	 "trials at once (what processors and memory carry)", DINK_COMPLETE_NONE},
 	{0, "timeout", DINK_OPT_DURATION, offsetof(struct options, timeout_ms), "TIME",
 	 "for each layer's engine, and for the check (1m)", DINK_COMPLETE_NONE},
 	{},

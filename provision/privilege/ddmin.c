@@ -5,6 +5,14 @@
  */
 #include "provision/privilege/ddmin.h"
 
+struct search {
+	size_t n;
+	dink_ddmin_trial trial;
+	dink_ddmin_ahead ahead; /* NULL: one trial at a time */
+	size_t jobs;
+	void *ctx;
+};
+
 static size_t count_kept(const bool *keep, size_t n)
 {
 	size_t kept = 0;
@@ -25,23 +33,47 @@ static void leave_out(const bool *keep, size_t n, size_t from, size_t to, bool *
 	}
 }
 
+/* Nearly every trial fails, so the next ones are those without the chunks that come next. */
+static int look_ahead(const struct search *s, const bool *keep, size_t from, size_t size,
+		      struct dink_err *err)
+{
+	size_t kept = count_kept(keep, s->n), n = 0;
+	bool **sets;
+	int r;
+
+	if (!s->ahead || s->jobs < 2)
+		return 0;
+	sets = xcalloc(s->jobs, sizeof(*sets));
+	for (; n < s->jobs && from < kept; n++, from += size) {
+		sets[n] = xcalloc(s->n, sizeof(**sets));
+		leave_out(keep, s->n, from, from + size, sets[n]);
+	}
+	r = s->ahead(s->ctx, sets, n, s->n, err);
+	while (n > 0)
+		free(sets[--n]);
+	free(sets);
+	return r;
+}
+
 /*
  * One pass over all chunks of a size; what can go, goes at once. The pass goes on behind what was
  * left out, so that each chunk of it is tried once.
  */
-static int reduce_by(size_t size, bool *keep, size_t n, dink_ddmin_trial trial, void *ctx,
-		     bool *ret_any, struct dink_err *err)
+static int reduce_by(const struct search *s, size_t size, bool *keep, bool *ret_any,
+		     struct dink_err *err)
 {
+	size_t n = s->n;
 	_cleanup_free_ bool *without = xcalloc(n, sizeof(*without));
 	size_t from = 0, kept = count_kept(keep, n);
 
 	*ret_any = false;
 	while (from < kept) {
 		bool works = false;
-		int r;
+		int r = look_ahead(s, keep, from, size, err);
 
 		leave_out(keep, n, from, from + size, without);
-		r = trial(ctx, without, n, &works, err);
+		if (r == 0)
+			r = s->trial(s->ctx, without, n, &works, err);
 		if (r < 0)
 			return r;
 		if (!works) {
@@ -58,11 +90,18 @@ static int reduce_by(size_t size, bool *keep, size_t n, dink_ddmin_trial trial, 
 
 int dink_ddmin(bool *keep, size_t n, dink_ddmin_trial trial, void *ctx, struct dink_err *err)
 {
+	return dink_ddmin_jobs(keep, n, trial, NULL, 1, ctx, err);
+}
+
+int dink_ddmin_jobs(bool *keep, size_t n, dink_ddmin_trial trial, dink_ddmin_ahead ahead,
+		    size_t jobs, void *ctx, struct dink_err *err)
+{
+	const struct search s = {n, trial, ahead, jobs, ctx};
 	size_t size = (count_kept(keep, n) + 1) / 2;
 
 	while (size > 0) {
 		bool any = false;
-		int r = reduce_by(size, keep, n, trial, ctx, &any, err);
+		int r = reduce_by(&s, size, keep, &any, err);
 
 		if (r < 0)
 			return r;

@@ -31,6 +31,20 @@ typedef int (*dink_ddmin_trial)(void *ctx, const bool *keep, size_t n, bool *ret
 int dink_ddmin(bool *keep, size_t n, dink_ddmin_trial trial, void *ctx,
 	       struct dink_err *err) _must_check_;
 
+/*
+ * Trials that are likely to be asked for next, sets[0] first: a caller that can make several at once
+ * makes them and remembers what came of each. Their outcomes are asked for by trial().
+ */
+typedef int (*dink_ddmin_ahead)(void *ctx, bool *const *sets, size_t n_sets, size_t n,
+				struct dink_err *err);
+
+/*
+ * dink_ddmin_jobs() - the same, and finds the same
+ * @ahead: called before trial() with up to `jobs` sets, of which it makes what it does not know
+ */
+int dink_ddmin_jobs(bool *keep, size_t n, dink_ddmin_trial trial, dink_ddmin_ahead ahead,
+		    size_t jobs, void *ctx, struct dink_err *err) _must_check_;
+
 /* Trials that were made, each a string of n '0' and '1' (kept). */
 struct dink_trials {
 	size_t n;

@@ -34,6 +34,27 @@ teardown() {
 	[ -z "$(ls "$DINK_STATE_DIR/minimize")" ]
 }
 
+@test "minimize makes several trials at once, each in an instance of its own, and finds the same" {
+	cat >"$t/check" <<-EOF
+		mkdir "$t/in.\$DINK_INSTANCE" && sleep 2
+		ls -d "$t"/in.* | wc -l >>"$t/at-once"
+		sleep 1 && rmdir "$t/in.\$DINK_INSTANCE"
+		dink exec "\$DINK_INSTANCE/box" -- test -c /dev/fuse
+	EOF
+	run -0 --separate-stderr "$dink" privileges minimize --jobs 4 --json --check "sh $t/check" "$t/box.yaml"
+	jq -e '[.needed[].grant] == ["box:device /dev/fuse rw"]' <<<"$output"
+	jq -e '.needed[0].without | test("exited|ended|status")' <<<"$output"
+	[ "$(sort -n "$t/at-once" | tail -n 1)" -eq 2 ]
+	no_residue minimize
+	# one after another
+	rm "$t/at-once"
+	run -0 --separate-stderr "$dink" privileges minimize --jobs 1 --json --check "sh $t/check" "$t/box.yaml"
+	jq -e '[.needed[].grant] == ["box:device /dev/fuse rw"]' <<<"$output"
+	[ "$(sort -n "$t/at-once" | tail -n 1)" -eq 1 ]
+	run -2 "$dink" privileges minimize --jobs 17 "$t/box.yaml"
+	no_residue minimize
+}
+
 @test "minimize says so when it does not work with every grant" {
 	run -5 "$dink" privileges minimize --quiet --check false "$t/box.yaml"
 	[[ "$output" == *"with every grant it does not work either"* ]]
@@ -41,19 +62,40 @@ teardown() {
 }
 
 @test "an interrupted minimize cleans up, and the next one goes on where it was" {
-	"$dink" privileges minimize --check 'echo >>'"$t"'/checks; dink exec $DINK_INSTANCE/box -- test -c /dev/fuse' "$t/box.yaml" >"$t/out" 2>&1 3>&- &
-	local pid=$!
+	"$dink" privileges minimize --jobs 1 --check 'echo >>'"$t"'/checks; dink exec $DINK_INSTANCE/box -- test -c /dev/fuse' "$t/box.yaml" >"$t/out" 2>&1 3>&- &
+	local pid=$! status=0
 	for _ in $(seq 300); do
 		[ "$(grep -c '^    \(works\|fails\)' "$t/out")" -lt 2 ] || break
 		sleep 0.1
 	done
 	kill -INT "$pid"
-	run wait "$pid"
+	wait "$pid" || status=$? # by `run` it would be waited for in a shell that has no such child
+	[ "$status" -eq 130 ]
 	[ "$(ls "$DINK_STATE_DIR/instances" 2>/dev/null | wc -l)" -eq 0 ]
 	[ "$(ls "$DINK_STATE_DIR/minimize" | wc -l)" -eq 1 ]
 	run -0 "$dink" privileges minimize --check 'echo >>'"$t"'/checks; dink exec $DINK_INSTANCE/box -- test -c /dev/fuse' "$t/box.yaml"
 	echo "$output"
 	[[ "$output" == *"going on after "[2-4]" trials"* ]]
+	[[ "$output" == *"needed:"*"box:device /dev/fuse rw"*"not needed for this:"*"CAP_SYS_PTRACE"* ]]
+	no_residue minimize
+}
+
+@test "an interrupt ends all the trials that run, and none of them counts" {
+	local check='echo $DINK_INSTANCE >>'"$t"'/running; sleep 2; dink exec $DINK_INSTANCE/box -- test -c /dev/fuse'
+	"$dink" privileges minimize --jobs 2 --check "$check" "$t/box.yaml" >"$t/out" 2>&1 3>&- &
+	local pid=$! status=0
+	for _ in $(seq 600); do
+		[ "$(wc -l 2>/dev/null <"$t/running")" != 3 ] || break
+		sleep 0.1
+	done
+	kill -INT "$pid"
+	wait "$pid" || status=$?
+	[ "$status" -eq 130 ]
+	cat "$t/out"
+	[ "$(sort -u "$t/running" | wc -l)" -eq 3 ]
+	[ "$(ls "$DINK_STATE_DIR/instances" 2>/dev/null | wc -l)" -eq 0 ]
+	run -0 "$dink" privileges minimize --jobs 2 --check "$check" "$t/box.yaml"
+	[[ "$output" == *"going on after 1 trials"* ]]
 	[[ "$output" == *"needed:"*"box:device /dev/fuse rw"*"not needed for this:"*"CAP_SYS_PTRACE"* ]]
 	no_residue minimize
 }

@@ -17,6 +17,7 @@ struct thing {
 	size_t fail_at; /* the trial that cannot be made; 0 = none */
 	struct dink_trials *book;
 	size_t made; /* trials that the book did not know */
+	size_t rounds;
 };
 
 static bool works_with(const struct thing *t, const bool *keep, size_t n)
@@ -144,6 +145,42 @@ static void test_book(void **state _unused_)
 		assert_int_equal(keep[i], i % 2 == 0);
 }
 
+/* Several at once, into the book: what is found is the same, and the search asks for nothing else. */
+static int try_ahead(void *ctx, bool *const *sets, size_t n_sets, size_t n, struct dink_err *err)
+{
+	struct thing *t = ctx;
+	bool works;
+
+	assert_in_range(n_sets, 1, 4);
+	if (dink_trials_know(t->book, sets[0]) != DINK_KNOWN_NOT)
+		return 0;
+	t->rounds++;
+	for (size_t i = 0; i < n_sets; i++)
+		if (try_it(t, sets[i], n, &works, err) < 0)
+			return -EINVAL;
+	return 0;
+}
+
+static void test_several_at_once(void **state _unused_)
+{
+	for (unsigned int set = 0; set < 1u << 10; set++) {
+		_cleanup_(dink_trials_clear) struct dink_trials book = {.n = 10};
+		_cleanup_(dink_err_clear) struct dink_err err = {};
+		struct thing t = {.book = &book};
+		bool keep[MANY];
+
+		for (size_t i = 0; i < 10; i++)
+			t.needed[i] = set & 1u << i;
+		all(keep, 10);
+		assert_int_equal(dink_ddmin_jobs(keep, 10, try_it, try_ahead, 4, &t, &err), 0);
+		for (size_t i = 0; i < 10; i++)
+			assert_int_equal(keep[i], t.needed[i]);
+		/* all are needed: 18 trials one after another */
+		if (set == (1u << 10) - 1)
+			assert_in_range(t.rounds, 1, 8);
+	}
+}
+
 static void test_book_refuses(void **state _unused_)
 {
 	_cleanup_(dink_trials_clear) struct dink_trials book = {.n = 3};
@@ -169,6 +206,7 @@ int main(void)
 		cmocka_unit_test(test_alternatives),
 		cmocka_unit_test(test_error_ends_it),
 		cmocka_unit_test(test_book),
+		cmocka_unit_test(test_several_at_once),
 		cmocka_unit_test(test_book_refuses),
 	};
 
