@@ -162,12 +162,32 @@ static int read_volumes(struct store *s, struct json_object *volumes, struct din
 	return r;
 }
 
+/*
+ * A daemon whose images are containerd's keeps its containers here all the same, and no image/. The
+ * folder of images is made by every daemon that has its own kind, also before the first image.
+ */
+static int refuse_containerd(struct store *s, struct dink_err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/containers", s->root);
+	int r = dink_look_has_folder(s->look, path, err);
+
+	if (r <= 0)
+		return r;
+	dink_err_set(err, DINK_E_USAGE, 0,
+		     "the daemon in %s of it keeps its images in containerd's image store, which "
+		     "is not read here",
+		     s->root[0] ? s->root : "/");
+	return dink_err_hint(err, "while the daemon runs it says what it has: dink image ls LAYER");
+}
+
 /* The folder below image/ is the storage driver's: the first one, for a daemon has one. */
 static int read_driver(struct store *s, char **ret, struct dink_err *err)
 {
 	_cleanup_strv_ struct dink_strv drivers = {};
 	int r = names_in(s, "image", &drivers, err);
 
+	if (r == 0 && drivers.n == 0)
+		r = refuse_containerd(s, err);
 	if (r < 0)
 		return r;
 	if (drivers.n == 0) {

@@ -2,7 +2,7 @@
 /*
  * What a Docker daemon keeps in its store, read while the daemon is not there. The layout is moby's
  * own (image/DRIVER, containers, volumes), the same from Docker 1.10 to 28 unless the containerd
- * image store is on.
+ * image store is on: that one is refused in words.
  */
 #pragma once
 

@@ -9,6 +9,7 @@
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
+#include "provision/step/lock.h"
 #include "provision/step/store.h"
 
 enum { STOP_S = 15, READY_MS = 180000 };
@@ -20,9 +21,17 @@ struct target {
 	uint64_t ms; /* in which its disk was cloned */
 };
 
+/* An instance that takes part: no up or down of it may change what is stopped and cloned here. */
+struct held {
+	char *name;
+	int fd;
+};
+
 struct job {
 	struct dink_args *args;
 	bool force;
+	struct held *held;
+	size_t n_held;
 	struct dink_layer_store from;
 	struct target *to;
 	size_t n;
@@ -36,6 +45,30 @@ static void clear_job(struct job *j)
 	}
 	free(j->to);
 	dink_layer_store_clear(&j->from);
+	for (size_t i = 0; i < j->n_held; i++) {
+		dink_instance_unlock(j->held[i].name, j->held[i].fd);
+		free(j->held[i].name);
+	}
+	free(j->held);
+}
+
+/* The instance of a layer, once. Nobody waits here, so the order in which they are taken is free. */
+static int hold_instance(struct job *j, const char *layer, struct dink_err *err)
+{
+	_cleanup_free_ char *name = xstrndup(layer, strcspn(layer, "/"));
+	int fd, r;
+
+	for (size_t i = 0; i < j->n_held; i++)
+		if (STREQ(j->held[i].name, name))
+			return 0;
+	r = dink_instance_lock(name, false, &fd, err);
+	if (r == -EWOULDBLOCK)
+		return dink_err_hint(err, "wait for it to end, then copy again");
+	if (r < 0)
+		return r;
+	j->held = xreallocarray(j->held, j->n_held + 1, sizeof(*j->held));
+	j->held[j->n_held++] = (struct held){TAKE_PTR(name), fd};
+	return 0;
 }
 
 /* A daemon finds nothing in a store of another kind. */
@@ -215,6 +248,10 @@ int cmd_image_copy_store(struct dink_args *args, bool force, struct dink_err *er
 
 	if (r == 0)
 		r = open_targets(&j, args->v[1], err);
+	if (r == 0)
+		r = hold_instance(&j, j.from.layer, err);
+	for (size_t i = 0; r == 0 && i < j.n; i++)
+		r = hold_instance(&j, j.to[i].store.layer, err);
 	for (size_t i = 0; r == 0 && i < j.n; i++)
 		r = check_target(&j, &j.to[i], err);
 	if (r < 0)

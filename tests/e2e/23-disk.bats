@@ -373,6 +373,12 @@ on_btrfs() {
 	"$dink" disk check a.img
 	run -2 --separate-stderr "$dink" disk docker a.img
 	[[ $stderr == *"no Docker daemon has its store in / of it"* ]]
+	# a daemon with containerd's image store has containers here, and no images
+	"$dink" disk mount a.img m
+	mkdir m/containers
+	"$dink" disk unmount m
+	run -2 --separate-stderr "$dink" disk docker a.img
+	[[ $stderr == *"the daemon in / of it keeps its images in containerd's image store, which is not read"* ]]
 }
 
 @test "copy-in, ls, cat and copy-out look into an image without mounting it" {

@@ -61,9 +61,24 @@ setup() {
 	[ "$(of two docker images -q | wc -l)" -eq 0 ]
 }
 
+@test "an instance on which another dink is at work is left alone" {
+	exec 9<>"$DINK_RUN_DIR/locks/$name"
+	python3 -c 'import fcntl, time; fcntl.lockf(9, fcntl.LOCK_EX); print("held", flush=True); time.sleep(60)' \
+		9<&9 3>&- >"$BATS_TEST_TMPDIR/held" &
+	local other=$!
+	exec 9>&-
+	until [ -s "$BATS_TEST_TMPDIR/held" ]; do sleep 0.02; done
+	run -6 --separate-stderr "$dink" image copy --store --force $name/one $name/two
+	kill "$other"
+	[[ $stderr == *"another dink is at work on $name"* ]]
+	[[ $stderr == *"then copy again"* ]]
+	of two docker info >/dev/null
+}
+
 @test "the store of a daemon that runs goes to another, which runs on with it" {
 	of one docker volume create mine
 	run -0 --separate-stderr "$dink" image copy --store --force --json $name/one $name/two
+	[ ! -e "$DINK_RUN_DIR/locks/$name" ]
 	[ "$(jq -r '.targets[] | [.target, .copied, .started] | join(" ")' <<<"$output")" = "$name/two true true" ]
 	# the socket that is offered leads to the daemon that was there before: up puts that right
 	run -0 "$dink" up -q "$BATS_FILE_TMPDIR/$name.yaml"
