@@ -286,13 +286,32 @@ static int find_or_begin(struct swarm *s, struct dink_err *err)
 	}
 }
 
+/* While the managers choose a new leader among them, for which a joining one is a reason, none answers. */
+static int ask_leader(struct swarm *s, const char *path, struct json_object **ret,
+		      struct dink_err *err)
+{
+	uint64_t end = dink_now_ms() + dink_step_timeout_ms(s->ctx);
+
+	for (;;) {
+		_cleanup_(dink_err_clear) struct dink_err why = {};
+		int r = dink_engine_call(s->leader->engine, "GET", path, NULL, ret, NULL, &why);
+
+		if (r == 0)
+			return 0;
+		if (pause_until(end))
+			continue;
+		dink_err_move(err, &why);
+		return dink_err_push(err, "the daemon of %s", s->leader->layer);
+	}
+}
+
 static int refresh(struct swarm *s, struct node *n, struct dink_err *err)
 {
 	struct json_object *list = NULL;
-	int r = dink_engine_call(s->leader->engine, "GET", "/nodes", NULL, &list, NULL, err);
+	int r = ask_leader(s, "/nodes", &list, err);
 
 	if (r < 0)
-		return dink_err_push(err, "the daemon of %s", s->leader->layer);
+		return r;
 	json_object_put(s->listed);
 	s->listed = list;
 	return ask_state(n, err);
@@ -324,13 +343,13 @@ static int join(struct swarm *s, struct node *n, struct dink_err *err)
 
 	dink_json_set(body, "RemoteAddrs", remotes);
 	json_object_array_add(remotes, json_object_new_string(remote));
-	r = dink_engine_call(s->leader->engine, "GET", "/swarm", NULL, &of, NULL, err);
+	r = ask_leader(s, "/swarm", &of, err);
 	if (r == 0)
 		r = dink_json_need_str(of, "the swarm",
 				       n->manager ? "JoinTokens.Manager" : "JoinTokens.Worker",
 				       &token, err);
 	if (r < 0)
-		return dink_err_push(err, "the daemon of %s", s->leader->layer);
+		return r;
 	dink_json_set_str(body, "JoinToken", token);
 	r = call(n, "/swarm/join", body, &why);
 	if (wait_in(s, n, dink_step_timeout_ms(s->ctx), &late) == 0)
