@@ -170,7 +170,6 @@ static void add_engine(struct build *b)
 	const struct dink_plan *p = b->plan;
 	struct json_object *o = new_params("user", p->scenario->name);
 
-	dink_json_set_str(o, "reason", p->engine_reason);
 	if (p->engine_socket)
 		dink_json_set_str(o, "socket", p->engine_socket);
 	if (p->engine == DINK_HOST_ENGINE_PRIVATE_PODMAN)
