@@ -22,6 +22,7 @@ struct rewrite {
 	struct dink_strv removed; /* regular files: a hard link to one may still be wanted */
 	struct dink_strv moved, moved_to; /* removed files that such a link became, side by side */
 	struct dink_strv folders;	  /* of files/ that the base has already */
+	struct dink_strv given;		  /* the recipe's own that base or files/ had */
 };
 
 static void clear_rewrite(struct rewrite *w)
@@ -31,6 +32,7 @@ static void clear_rewrite(struct rewrite *w)
 	dink_strv_clear(&w->moved);
 	dink_strv_clear(&w->moved_to);
 	dink_strv_clear(&w->folders);
+	dink_strv_clear(&w->given);
 }
 
 /*
@@ -105,6 +107,26 @@ static void set_capability(struct rewrite *w, const struct dink_tar *t)
 	archive_entry_xattr_add_entry(t->entry, "security.capability", &data, sizeof(data));
 }
 
+static void own_folder(struct archive_entry *entry, const struct dink_recipe_folder *f)
+{
+	archive_entry_set_perm(entry, f->mode);
+	archive_entry_set_uid(entry, f->uid);
+	archive_entry_set_gid(entry, f->gid);
+}
+
+/* A folder: if it is one of the recipe's own, as that wants it. Engines refuse a path that comes twice. */
+static void give_folder(struct rewrite *w, struct archive_entry *entry, const char *name)
+{
+	const struct dink_recipe *r = w->recipe;
+
+	for (size_t i = 0; i < r->n_folders; i++) {
+		if (!STREQ(r->folders[i].path, name))
+			continue;
+		own_folder(entry, &r->folders[i]);
+		dink_strv_add(&w->given, name);
+	}
+}
+
 static int take_base(struct rewrite *w, struct dink_err *err)
 {
 	_cleanup_(dink_tar_freep) struct dink_tar *t = NULL;
@@ -122,6 +144,8 @@ static int take_base(struct rewrite *w, struct dink_err *err)
 		}
 		if (is_file)
 			set_capability(w, t);
+		else if (archive_entry_filetype(t->entry) == AE_IFDIR)
+			give_folder(w, t->entry, t->name);
 		if (t->hardlink)
 			e = put_link(w, t, err);
 		else
@@ -150,11 +174,12 @@ static int put_own_file(struct rewrite *w, const char *rel, struct dink_err *err
 		return dink_err_set(err, DINK_E_HOST, errno, "stat %s", path);
 	archive_entry_set_mtime(entry, DINK_IMAGE_EPOCH, 0);
 	if (S_ISDIR(st.st_mode)) {
+		if (dink_strv_has(&w->folders, rel))
+			return 0;
 		archive_entry_set_filetype(entry, AE_IFDIR);
 		archive_entry_set_perm(entry, 0755);
-		return dink_strv_has(&w->folders, rel)
-			       ? 0
-			       : dink_tar_put(w->out, entry, rel, NULL, err);
+		give_folder(w, entry, rel);
+		return dink_tar_put(w->out, entry, rel, NULL, err);
 	}
 	if (S_ISLNK(st.st_mode)) {
 		if (readlink(path, link, sizeof(link) - 1) < 0)
@@ -176,11 +201,11 @@ static int put_folder(struct rewrite *w, const struct dink_recipe_folder *f, str
 {
 	_cleanup_(free_entry) struct archive_entry *entry = archive_entry_new();
 
+	if (dink_strv_has(&w->given, f->path))
+		return 0;
 	archive_entry_set_mtime(entry, DINK_IMAGE_EPOCH, 0);
 	archive_entry_set_filetype(entry, AE_IFDIR);
-	archive_entry_set_perm(entry, f->mode);
-	archive_entry_set_uid(entry, f->uid);
-	archive_entry_set_gid(entry, f->gid);
+	own_folder(entry, f);
 	return dink_tar_put(w->out, entry, f->path, NULL, err);
 }
 

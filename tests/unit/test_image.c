@@ -350,16 +350,20 @@ static void layer_is_rewritten(void **state)
 	put(w, AE_IFREG, "kept2", "gone/data", NULL);
 	put(w, AE_IFREG, "plain", NULL, "1");
 	put(w, AE_IFREG, "plain2", "plain", NULL);
+	put(w, AE_IFDIR, "var", NULL, NULL);
 	finish(w);
-	write_recipe(*state, "suite: bookworm\nremove: /gone\n");
+	write_recipe(*state, "suite: bookworm\nremove: /gone\nfolder: /var 0:0 0710\n"
+			     "folder: /var/mine 7:7 0700\n");
 	assert_int_equal(dink_recipe_read(*state, &r, &err), 0);
 	assert_int_equal(dink_image_rewrite(&r, base, out, id, &err), 0);
 	assert_int_equal(dink_image_rewrite(&r, base, twin, id2, &err), 0);
 	assert_string_equal(id, id2);
 	_cleanup_free_ char *names = names_of(out);
-	/* the link to what was removed became the file; files/ comes last, with git's modes */
+	/* the link to what was removed became the file; files/ comes after that, with git's modes;
+	 * a folder that the base has already is there once */
 	assert_string_equal(names, "etc:755:0 kept:755:10 kept2=kept:755:0 plain:755:1 "
-				   "plain2=plain:755:0 etc/own:644:4 tool:755:10 ");
+				   "plain2=plain:755:0 var:710:0 etc/own:644:4 tool:755:10 "
+				   "var/mine:700:0 ");
 }
 
 static void archive_is_identified(void **state)
