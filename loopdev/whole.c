@@ -34,6 +34,43 @@ static char *describe_probe(const struct dink_disk_probe *p)
 	return dink_str_take(&s);
 }
 
+/* A loop device that somebody else made holds no lock. */
+static bool has_other_loop(const char *path, bool exclusive, struct dink_loop_id *ret)
+{
+	struct dink_loop_id ids[16];
+	int n = dink_loop_find(path, ids, ARRAY_SIZE(ids));
+
+	for (int i = 0; i < n; i++) {
+		_cleanup_(dink_err_clear) struct dink_err ignored = {};
+		_cleanup_free_ char *ro =
+			xasprintf("/sys/block/%s/ro", strrchr(ids[i].path, '/') + 1);
+		_cleanup_free_ char *text = NULL;
+
+		*ret = ids[i];
+		if (exclusive || dink_file_read(ro, 16, &text, NULL, &ignored) < 0 ||
+		    text[0] != '1')
+			return true;
+	}
+	return false;
+}
+
+/*
+ * After umount(8) a device is there until its last opener has gone, who may be there for a moment
+ * only: udev, or another dink that looks whose device it is.
+ */
+static bool other_loop_stays(const char *path, bool exclusive, uint32_t ms,
+			     struct dink_loop_id *ret)
+{
+	const uint64_t deadline = dink_now_ms() + ms;
+
+	while (has_other_loop(path, exclusive, ret)) {
+		if (dink_now_ms() >= deadline)
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
 /* What stands at path may be replaced? 1 it exists and may (leased), 0 nothing there. */
 static int check_target(const char *path, bool force, int *ret_lease, struct dink_err *err)
 {
@@ -48,7 +85,7 @@ static int check_target(const char *path, bool force, int *ret_lease, struct din
 	}
 	if (!S_ISREG(st.st_mode))
 		return dink_err_set(err, DINK_E_BUSY, 0, "%s is no regular file", path);
-	if (dink_loop_find(path, &loop, 1) > 0) {
+	if (other_loop_stays(path, true, LEASE_TIMEOUT_MS, &loop)) {
 		dink_err_set(err, DINK_E_BUSY, 0, "%s is in use: %s", path, loop.path);
 		return dink_err_hint(err, "losetup --list %s", loop.path);
 	}
@@ -93,25 +130,6 @@ static int open_partial(const char *partial, int *ret_fd, struct dink_err *err)
 	return dink_err_set(err, DINK_E_BUSY, EBUSY, "%s is being made by others", partial);
 }
 
-/* A loop device that somebody else made holds no lock. */
-static bool has_other_loop(const char *path, bool exclusive)
-{
-	struct dink_loop_id ids[16];
-	int n = dink_loop_find(path, ids, ARRAY_SIZE(ids));
-
-	for (int i = 0; i < n; i++) {
-		_cleanup_(dink_err_clear) struct dink_err ignored = {};
-		_cleanup_free_ char *ro =
-			xasprintf("/sys/block/%s/ro", strrchr(ids[i].path, '/') + 1);
-		_cleanup_free_ char *text = NULL;
-
-		if (exclusive || dink_file_read(ro, 16, &text, NULL, &ignored) < 0 ||
-		    text[0] != '1')
-			return true;
-	}
-	return false;
-}
-
 /* With no loop device to be seen: a VM, another dink, or a device that the kernel is letting go of. */
 static bool lock_within(int fd, int how, uint32_t ms)
 {
@@ -129,10 +147,11 @@ static int take_lease(const char *path, bool exclusive, uint32_t ms, int *ret_fd
 		      struct dink_err *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct dink_loop_id loop;
 
 	if (fd < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "open %s", path);
-	if (has_other_loop(path, exclusive) ||
+	if (other_loop_stays(path, exclusive, ms, &loop) ||
 	    !lock_within(fd, exclusive ? LOCK_EX : LOCK_SH, ms)) {
 		dink_err_set(err, DINK_E_BUSY, 0, "%s is in use: a VM or a loop device has it%s",
 			     path, exclusive ? "" : " for writing");

@@ -31,8 +31,8 @@ void dink_whole_clear(struct dink_whole *w);
 
 /*
  * dink_disk_lease() - the lock that keeps an image from having two writers; held by loop devices of
- * ours and by VMs while they use it. Lasts as long as the descriptor. Waits up to a second for one that
- * no loop device to be seen has: the kernel lets go of the file after the device is gone.
+ * ours and by VMs while they use it. Lasts as long as the descriptor. Waits up to a second: after the
+ * end of a user the kernel, or who looks at its loop device, may not have let go of the file yet.
  * @exclusive: for changing it; else others may read it, too
  */
 int dink_disk_lease(const char *path, bool exclusive, int *ret_fd,
