@@ -141,7 +141,10 @@ err_podman_name_taken() {
 	podman_says create --name twice --network none tiny true
 	podman_says rm -f twice >/dev/null
 }
-err_podman_no_home() { as_nobody "HOME=$T/nobody XDG_RUNTIME_DIR=$T/nobody podman --root $T/nobody/r --runroot $T/nobody/rr info"; }
+err_podman_no_home() {
+	mkdir -p "$T/tmp" && chmod 1777 "$T/tmp"
+	as_nobody "TMPDIR=$T/tmp HOME=$T/nobody XDG_RUNTIME_DIR=$T/nobody podman --root $T/nobody/r --runroot $T/nobody/rr info"
+}
 err_podman_no_such_container() { podman_says start nope; }
 err_podman_no_image() { podman_says run --pull never --network none localhost/nope true; }
 
