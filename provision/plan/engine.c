@@ -30,8 +30,29 @@ static const char *runtime_needed(const struct dink_plan_layer *l)
 	}
 }
 
+/*
+ * Podman's API takes no runtime for one container (OCIRuntime is ignored, containers/podman#28429):
+ * the layer would be without its walls, and nothing would say so. crun is its own on Debian.
+ */
+static const struct dink_plan_layer *walled_layer(const struct dink_plan *p)
+{
+	for (size_t i = 0; i < p->n_layers; i++) {
+		enum dink_runtime r = p->layers[i].runtime;
+
+		if (p->layers[i].parent < 0 &&
+		    (r == DINK_RUNTIME_RUNSC || r == DINK_RUNTIME_DINK_VM ||
+		     r == DINK_RUNTIME_KATA))
+			return &p->layers[i];
+	}
+	return NULL;
+}
+
 static const char *lacks_runtime(const struct dink_plan *p, const struct dink_engine_fact *e)
 {
+	const struct dink_plan_layer *walled = walled_layer(p);
+
+	if (walled && e->kind == DINK_ENGINE_PODMAN)
+		return dink_runtime_name(walled->runtime);
 	for (size_t i = 0; i < p->n_layers; i++) {
 		const char *name = p->layers[i].parent < 0 ? runtime_needed(&p->layers[i]) : NULL;
 
@@ -58,6 +79,26 @@ static const char *rootless_lack(const struct dink_facts *f, const char **ret_me
 		return NULL;
 	*ret_mend = "boot with systemd.unified_cgroup_hierarchy=1";
 	return "its crun refuses the hybrid cgroup layout";
+}
+
+static int refuse_podman(const struct dink_plan_layer *walled, const char *reason,
+			 struct dink_err *err)
+{
+	dink_err_set(err, DINK_E_HOST, 0,
+		     "no container engine for layer %s: %s, and a private dockerd needs root",
+		     walled->path, reason);
+	return dink_err_hint(err, "run dink as root, with docker.io installed");
+}
+
+static char *lack_text(const struct dink_engine_fact *e, const char *runtime)
+{
+	if (e->kind == DINK_ENGINE_PODMAN)
+		return xasprintf("the engine at %s is Podman, which starts all that its API is "
+				 "asked for with its own runtime, not with %s",
+				 e->socket, runtime);
+	return xasprintf("the engine at %s has no runtime named %s (its daemon.json could name "
+			 "one under \"runtimes\")",
+			 e->socket, runtime);
 }
 
 static int missing_tool(const char *tool, const char *package, const char *why,
@@ -104,6 +145,8 @@ static int choose_private(struct dink_plan *p, const struct dink_facts *f, char 
 			     reason, lack);
 		return dink_err_hint(err, "run dink as root, or: %s", mend);
 	}
+	if (f->uid != 0 && has_tool(f, "podman") && walled_layer(p))
+		return refuse_podman(walled_layer(p), reason, err);
 	if (f->uid != 0 && has_tool(f, "podman")) {
 		p->engine = DINK_HOST_ENGINE_PRIVATE_PODMAN;
 		p->engine_kind = DINK_ENGINE_PODMAN;
@@ -144,9 +187,7 @@ int dink_plan_engine(struct dink_plan *p, const struct dink_facts *f, struct din
 			return 0;
 		}
 		if (!why)
-			why = xasprintf("the engine at %s has no runtime named %s (its "
-					"daemon.json could name one under \"runtimes\")",
-					e->socket, lack);
+			why = lack_text(e, lack);
 	}
 	return choose_private(p, f, why ? why : xstrdup("no engine answers on this host"), err);
 }
@@ -200,10 +241,7 @@ static int refuse_daemon_in_gvisor(const struct dink_plan *p, const struct dink_
 	return dink_err_hint(err, "runtime: runc or kata for this layer; runsc for those inside");
 }
 
-/*
- * Podman's API takes no runtime for one container (OCIRuntime is ignored, containers/podman#28429):
- * a service starts all with its own, which podman_command() chooses.
- */
+/* Podman in a layer starts all with the runtime that podman_command() chooses. */
 static int refuse_podman_runtime(const struct dink_plan_layer *l, const struct dink_plan *p,
 				 struct dink_err *err)
 {

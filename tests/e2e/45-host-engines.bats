@@ -207,7 +207,7 @@ whole_life() {
 	[[ $output == *"device      /dev/console rwm"* ]]
 	whole_life "$T/podman/sock"
 	run -0 "$dink" plan -q scenarios/vm.yaml
-	[[ $output == *"the engine at $T/podman/sock has no runtime named dink-vm"* ]]
+	[[ $output == *"the engine at $T/podman/sock is Podman, which starts all"*"own runtime, not with dink-vm"* ]]
 	stop_podman
 }
 
