@@ -43,7 +43,7 @@ static int end_monitor(const struct dink_vmstate *s, bool force, struct dink_err
 	const char *status = vm_status(s, buf);
 	if (STREQ(status, "created"))
 		force = true; /* nothing of the user's has run in it */
-	if (!force && !STREQ(status, "stopped"))
+	if (!force && !STREQ(status, "stopped") && !STREQ(status, "stopping"))
 		return dink_err_set(err, DINK_E_BUSY, 0,
 				    "cannot delete container %s that is not stopped: %s", s->id,
 				    status);

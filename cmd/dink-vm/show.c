@@ -32,6 +32,9 @@ static struct json_object *make_view(const struct dink_vmstate *s)
 	dink_json_set_str(o, "ociVersion", dink_json_str_or(s->doc, "ociVersion", "1.0.2"));
 	dink_json_set_str(o, "id", s->id);
 	vm_status(s, buf);
+	/* until its exit code is there; Podman's stop and rm -f fail if they meet an end half made */
+	if (STREQ(buf, "stopping"))
+		snprintf(buf, sizeof(buf), "running");
 	dink_json_set_int(o, "pid", STREQ(buf, "stopped") ? 0 : s->monitor.pid);
 	dink_json_set_str(o, "status", buf);
 	dink_json_set_str(o, "bundle", dink_json_str_or(s->doc, "bundle", ""));

@@ -369,7 +369,7 @@ static const char *status_name(enum mon_status s)
 {
 	static const char *const names[] = {
 		[MON_BOOTING] = "creating", [MON_CREATED] = "created",	[MON_RUNNING] = "running",
-		[MON_PAUSED] = "paused",    [MON_STOPPING] = "stopped",
+		[MON_PAUSED] = "paused",    [MON_STOPPING] = "stopping",
 	};
 	return names[s];
 }
@@ -391,10 +391,7 @@ static void op_signal(struct mon_client *c, struct json_object *req)
 		mon_answer_error(c, EINVAL, "no such signal");
 		return;
 	}
-	if (c->m->status == MON_STOPPING) {
-		mon_answer_error(c, ESRCH, "container not running");
-		return;
-	}
+	/* one that is stopping takes it too, as with kill(2) and a process not waited for yet */
 	if (sig)
 		mon_signal(c->m, dink_json_str_or(req, "exec", NULL), sig,
 			   dink_json_bool_or(req, "all", false));

@@ -157,6 +157,20 @@ oci() { "$T/dink-vm" --root "$T/state" "$@"; }
 	oci delete --force hand
 }
 
+@test "one that is stopping runs until its end, takes signals, and is deleted when it is through" {
+	local qemu
+	bundle sleep 1000
+	oci create -b "$T/bundle" slow </dev/null >/dev/null 3>&-
+	qemu=$(pgrep -f "^/usr/bin/qemu-system.*-name slow")
+	kill -STOP "$qemu" # so it does not answer that it has shut down
+	oci kill slow TERM
+	[ "$(oci state slow | jq -r .status)" = running ]
+	oci kill slow KILL
+	(sleep 0.5; kill -CONT "$qemu") 3>&- &
+	oci delete slow
+	run ! kill -0 "$qemu"
+}
+
 @test "ps as JSON: processes of the host that stand for the guest's, and go with the container" {
 	local pids p
 	bundle sh -c 'sleep 77 & sleep 88; true'
