@@ -81,8 +81,15 @@ vm_peer() {
 	docker -H "$host_socket" save "$bench_image" |
 		docker -H "$host_socket" exec -i bench-images.vm docker load -q
 }
+# What each way into a daemon's store has to do at least: dockerd digests each byte and writes it.
+# shellcheck disable=SC2317 # called by clock
+vm_digest() { build/dink exec bench-images/vm -- sh -c 'head -c 500000000 /dev/zero | sha256sum'; }
+vm_write() {
+	build/dink exec bench-images/vm -- sh -c \
+		'head -c 500000000 /dev/zero >/var/lib/docker/floor && sync /var/lib/docker/floor && rm /var/lib/docker/floor'
+}
 images_vm() {
-	local vm_socket
+	local vm_socket floor
 	vm_socket=$(build/dink env bench-images/vm --json | jq -r .DOCKER_HOST)
 	images_forget "$vm_socket"
 	clock vm_peer
@@ -91,6 +98,11 @@ images_vm() {
 	clock vm_ours
 	ours=$wall
 	quicker "500 MB, host to a VM layer, TCG, against docker exec -i" 5
+	clock vm_digest
+	floor=$wall
+	clock vm_write
+	awk -v p="$peer" -v d="$floor" -v w="$wall" 'BEGIN {
+		printf "  as many bytes there: SHA-256 %s s, written %s s: at most %.2fx\n", d, w, p / (d + w) }'
 }
 
 daemons_start() {
@@ -116,15 +128,28 @@ daemons_peer() {
 		docker -H "$host_socket" save "$bench_image" | docker -H "$s" load -q
 	done
 }
+# The seconds of CPU time that the daemons, and the helpers they waited for, have taken so far.
+daemons_cpu() {
+	local i
+	for ((i = 0; i < n_daemons; i++)); do
+		cut -d' ' -f14-17 "/proc/$(cat "$bench_dir/d$i/pid")/stat"
+	done | awk -v hz="$(getconf CLK_TCK)" '{ s += $1 + $2 + $3 + $4 } END { printf "%.2f", s / hz }'
+}
 images_many() {
+	local before floor
 	n_daemons=${DAEMONS:-16}
 	daemons_start
+	before=$(daemons_cpu)
 	clock daemons_ours
 	ours=$wall
+	# what is left if everything else costs nothing
+	floor=$(awk -v a="$before" -v b="$(daemons_cpu)" -v n="$(nproc)" 'BEGIN { printf "%.2f", (b - a) / n }')
 	images_forget "${daemons[@]}"
 	clock daemons_peer
 	peer=$wall
 	quicker "500 MB to $n_daemons daemons at once, against $n_daemons pipes" 4
+	awk -v p="$peer" -v f="$floor" -v n="$(nproc)" 'BEGIN {
+		printf "  their own work alone takes %s s on %d processors: at most %.2fx\n", f, n, p / f }'
 	images_forget "${daemons[@]}"
 }
 
