@@ -17,16 +17,6 @@ char *dink_step_describe(struct json_object *params, const char *verb, const cha
 	return xasprintf("%s %s", verb, dink_json_str_or(params, member, "?"));
 }
 
-static int undo_nothing(struct dink_step_ctx *ctx, struct json_object *params,
-			struct json_object *identity, struct dink_err *err)
-{
-	(void)ctx;
-	(void)params;
-	(void)identity;
-	(void)err;
-	return 0;
-}
-
 /* Intact while the file that the identity names is there: cache keys cover the content. */
 static int check_file(struct json_object *identity, const char *member)
 {
@@ -77,7 +67,6 @@ const struct dink_step_kind dink_kind_kernel = {
 	.describe = describe_kernel,
 	.apply = apply_kernel,
 	.check = check_kernel,
-	.undo = undo_nothing,
 };
 
 static char *describe_guest(struct json_object *params)
@@ -120,7 +109,6 @@ const struct dink_step_kind dink_kind_guest = {
 	.describe = describe_guest,
 	.apply = apply_guest,
 	.check = check_guest,
-	.undo = undo_nothing,
 };
 
 static char *describe_image(struct json_object *params)
@@ -190,7 +178,6 @@ const struct dink_step_kind dink_kind_image = {
 	.describe = describe_image,
 	.apply = apply_image,
 	.check = check_image,
-	.undo = undo_nothing,
 };
 
 static char *describe_up(struct json_object *params)
@@ -201,13 +188,15 @@ static char *describe_up(struct json_object *params)
 static int apply_up(struct dink_step_ctx *ctx, struct json_object *params, struct json_object **ret,
 		    struct dink_err *err)
 {
+	(void)ctx;
+	(void)params;
 	(void)ret;
-	return undo_nothing(ctx, params, NULL, err);
+	(void)err;
+	return 0;
 }
 
 const struct dink_step_kind dink_kind_up = {
 	.name = "up",
 	.describe = describe_up,
 	.apply = apply_up,
-	.undo = undo_nothing,
 };

@@ -116,23 +116,12 @@ static int check_load(struct dink_step_ctx *ctx, struct json_object *params,
 	return r == 0 && there && (registry || STREQ(there, id));
 }
 
-/* An image in an engine is like one in the cache: the next `up` is quicker for it. */
-static int undo_load(struct dink_step_ctx *ctx, struct json_object *params,
-		     struct json_object *identity, struct dink_err *err)
-{
-	(void)ctx;
-	(void)params;
-	(void)identity;
-	(void)err;
-	return 0;
-}
-
+/* Nothing is undone: it is like one in the cache, the next `up` is quicker for it. */
 const struct dink_step_kind dink_kind_image_load = {
 	.name = "image-load",
 	.describe = describe_load,
 	.apply = apply_load,
 	.check = check_load,
-	.undo = undo_load,
 };
 
 /* --- container ----------------------------------------------------------------------------- */
@@ -596,5 +585,4 @@ const struct dink_step_kind dink_kind_ready = {
 	.describe = describe_ready,
 	.apply = apply_ready,
 	.check = check_ready,
-	.undo = undo_load,
 };

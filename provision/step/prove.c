@@ -76,20 +76,9 @@ static int check_prove(struct dink_step_ctx *ctx, struct json_object *params,
 	       dink_json_bool_or(said, "kvm", false) == dink_json_bool_or(identity, "kvm", false);
 }
 
-static int undo_prove(struct dink_step_ctx *ctx, struct json_object *params,
-		      struct json_object *identity, struct dink_err *err)
-{
-	(void)ctx;
-	(void)params;
-	(void)identity;
-	(void)err;
-	return 0;
-}
-
 const struct dink_step_kind dink_kind_prove_kvm = {
 	.name = "prove-kvm",
 	.describe = describe_prove,
 	.apply = apply_prove,
 	.check = check_prove,
-	.undo = undo_prove,
 };

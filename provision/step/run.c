@@ -328,7 +328,7 @@ int dink_step_undo_record(struct dink_step_ctx *ctx, struct dink_record *rec, st
 			err, DINK_E_STATE, 0,
 			"the journal has a step of kind \"%s\", which this dink does not know",
 			rec->kind);
-	r = kind->undo(ctx, rec->params, rec->identity, err);
+	r = kind->undo ? kind->undo(ctx, rec->params, rec->identity, err) : 0;
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&ctx->lock);

@@ -53,8 +53,10 @@ struct dink_step_kind {
 	/* check() - 1 done and intact, 0 not (any more), <0 error; lets a second `up` do nothing */
 	int (*check)(struct dink_step_ctx *ctx, struct json_object *params,
 		     struct json_object *identity, struct dink_err *err);
-	/* undo() - identity NULL when the crash came between intent and done: find leftovers by
-	 * params */
+	/*
+	 * undo() - identity NULL when the crash came between intent and done: find leftovers by
+	 * params. NULL if nothing is to be undone: what it made is cached, or ends with its layer.
+	 */
 	int (*undo)(struct dink_step_ctx *ctx, struct json_object *params,
 		    struct json_object *identity, struct dink_err *err);
 	bool keeps_data; /* undone only by down --volumes (disk files) */

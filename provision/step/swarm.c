@@ -490,21 +490,10 @@ static int check_swarm(struct dink_step_ctx *ctx, struct json_object *params,
 	return 1;
 }
 
-/* It ends with its layers, and is on their disks, if those are kept. */
-static int undo_swarm(struct dink_step_ctx *ctx, struct json_object *params,
-		      struct json_object *identity, struct dink_err *err)
-{
-	(void)ctx;
-	(void)params;
-	(void)identity;
-	(void)err;
-	return 0;
-}
-
+/* Nothing is undone: it ends with its layers, and is on their disks, if those are kept. */
 const struct dink_step_kind dink_kind_swarm = {
 	.name = "swarm",
 	.describe = describe_swarm,
 	.apply = apply_swarm,
 	.check = check_swarm,
-	.undo = undo_swarm,
 };

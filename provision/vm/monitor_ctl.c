@@ -368,7 +368,7 @@ static void op_exec(struct mon_client *c, struct json_object *req)
 static const char *status_name(enum mon_status s)
 {
 	static const char *const names[] = {
-		[MON_BOOTING] = "creating", [MON_CREATED] = "created",	[MON_RUNNING] = "running",
+		[MON_BOOTING] = "creating", [MON_CREATED] = "created",	 [MON_RUNNING] = "running",
 		[MON_PAUSED] = "paused",    [MON_STOPPING] = "stopping",
 	};
 	return names[s];
