@@ -95,11 +95,6 @@ static int reduce_by(const struct search *s, size_t size, bool *keep, bool *ret_
 	return 0;
 }
 
-int dink_ddmin(bool *keep, size_t n, dink_ddmin_trial trial, void *ctx, struct dink_err *err)
-{
-	return dink_ddmin_jobs(keep, n, trial, NULL, 1, ctx, err);
-}
-
 int dink_ddmin_jobs(bool *keep, size_t n, dink_ddmin_trial trial, dink_ddmin_ahead ahead,
 		    size_t jobs, void *ctx, struct dink_err *err)
 {
