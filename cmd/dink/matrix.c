@@ -13,6 +13,7 @@
 #include "provision/host/exposed.h"
 #include "provision/host/facts.h"
 #include "provision/scenario/scenario.h"
+#include "provision/step/failure.h"
 #include "provision/step/instance.h"
 #include "provision/step/step.h"
 
@@ -30,7 +31,7 @@ struct matrix_opts {
 struct row {
 	const char *runtime;
 	bool works;
-	char *why; /* not */
+	char *why, *hint; /* not, and what to do about it */
 	int64_t start_ms;
 	uint64_t memory_bytes;
 	bool has_calls;
@@ -258,6 +259,7 @@ static void refuse(struct row *row, const struct dink_err *why)
 	row->works = false;
 	row->why = *detail ? xasprintf("%s: %.*s", why->msg, (int)strcspn(detail, "\n"), detail)
 			   : xstrdup(why->msg);
+	row->hint = why->hint ? xstrdup(why->hint) : NULL;
 }
 
 /* Where it is not to be had a plan takes dink-vm for it, which has a row of its own. */
@@ -289,6 +291,9 @@ static int try_runtime(const struct run *run, struct dink_err *err)
 		r = cmd_bring_up(run->args, s, &why);
 	if (r < 0) {
 		refuse(run->row, &why);
+		/* it is in the row: no up of the user's failed that `dink explain` should tell */
+		if (s)
+			dink_failure_forget(s->name);
 		return dink_interrupted() ? dink_err_set(err, DINK_E_INTR, EINTR, "interrupted")
 					  : 0;
 	}
@@ -320,6 +325,9 @@ static void print_table(const struct row *rows, size_t n)
 		else
 			printf("%7s\n", "?");
 	}
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].hint)
+			printf("\n%s: %s\n", rows[i].runtime, rows[i].hint);
 }
 
 static struct json_object *rows_to_json(const struct row *rows, size_t n)
@@ -334,6 +342,8 @@ static struct json_object *rows_to_json(const struct row *rows, size_t n)
 		dink_json_set_bool(o, "works", r->works);
 		if (r->why)
 			dink_json_set_str(o, "why", r->why);
+		if (r->hint)
+			dink_json_set_str(o, "hint", r->hint);
 		if (r->works)
 			dink_json_set_int(o, "start_ms", r->start_ms);
 		if (r->works && r->memory_bytes)
@@ -428,8 +438,10 @@ static int run_matrix(struct dink_args *args, struct dink_err *err)
 		cmd_print_json(rows_to_json(rows, n));
 	else if (r == 0)
 		print_table(rows, n);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		free(rows[i].why);
+		free(rows[i].hint);
+	}
 	return r;
 }
 

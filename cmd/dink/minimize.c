@@ -6,6 +6,7 @@
 #include "provision/base/hash.h"
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
+#include "provision/step/failure.h"
 
 #include <pthread.h>
 
@@ -187,6 +188,7 @@ static int take_down(const struct trial *t, struct dink_err *err)
 	_cleanup_(dink_cmd_clear) struct dink_cmd cmd = DINK_CMD_INIT;
 	_cleanup_free_ char *dir = xasprintf("%s/instances/%s", dink_state_dir(), t->name);
 
+	dink_failure_forget(t->name); /* it is in the book */
 	if (!dink_exists(dir))
 		return 0;
 	dink_cmd_argv(&cmd, t->m->program, "down", "--quiet", "--wait", "--volumes", t->name, NULL);

@@ -72,8 +72,9 @@ struct dink_facts {
 };
 
 /*
- * What dink_facts_probe() learns beyond what is quick. Versions are for people: the plan uses one
- * of them, dockerd's where the official Kata is installed, and that one is always asked for.
+ * What dink_facts_probe() learns beyond what is quick. Versions are for people: the plan uses two of
+ * them, dockerd's where the official Kata is installed and runsc's where the kernel is new, and those
+ * are always asked for.
  */
 enum {
 	DINK_PROBE_KVM = 1,	 /* boot a probe guest with a deadline if nothing is cached */
@@ -102,6 +103,14 @@ DEFINE_CLEANUP_PTR(struct dink_facts, dink_facts_free);
 /* dink_facts_tool() - NULL if it is not installed */
 const struct dink_tool_fact *dink_facts_tool(const struct dink_facts *f, const char *name);
 bool dink_facts_can(const struct dink_facts *f, int capability); /* CAP_* in the bounding set */
+/*
+ * dink_runsc_is_fooled() - whether runsc, where it is installed, starts with --network=host alone
+ *
+ * Linux 6.11 shows net.core.rmem_default in every network namespace, which runsc took for the mark of
+ * the host's own: it gives that no network stack and does not start (google/gvisor#10704, of July
+ * 2024). A release whose version is not known, or is before 2025, is taken to do so.
+ */
+bool dink_runsc_is_fooled(const struct dink_facts *f);
 
 /* dink_capability_name() - "CAP_NET_ADMIN"; NULL beyond the last one this program knows */
 const char *dink_capability_name(int capability);

@@ -2,8 +2,8 @@
 /*
  * Programs that dink or its layers use, where they are and which version, and whether the
  * official Kata can be named by an engine here. Asking for a version runs the program, 20 of them
- * cost a quarter second: that is done where people read the answer, and for the one version that
- * decides something.
+ * cost a quarter second: that is done where people read the answer, and for the two versions that
+ * decide something.
  */
 #include "provision/host/probe.h"
 
@@ -85,14 +85,33 @@ static char *ask_version(const char *path, const char *arg)
 	return version ? version : version_in(cmd.errtail); /* mkfs.ext4 -V writes to stderr */
 }
 
-/* Whether a containerd shim can be named depends on dockerd's version: dink_probe_kata(). */
-static void ask_for_kata(struct dink_facts *f)
+static void ask_one(struct dink_facts *f, const char *name)
 {
-	if (!dink_facts_tool(f, "containerd-shim-kata-v2"))
-		return;
 	for (size_t i = 0; i < f->n_tools; i++)
-		if (STREQ(f->tools[i].name, "dockerd") && f->tools[i].path)
+		if (STREQ(f->tools[i].name, name) && f->tools[i].path)
 			f->tools[i].version = ask_version(f->tools[i].path, "--version");
+}
+
+/*
+ * Whether a containerd shim can be named depends on dockerd's version: dink_probe_kata(). Whether
+ * runsc starts on a new kernel depends on its own: dink_runsc_is_fooled().
+ */
+static void ask_what_decides(struct dink_facts *f)
+{
+	if (dink_facts_tool(f, "containerd-shim-kata-v2"))
+		ask_one(f, "dockerd");
+	if (dink_runsc_is_fooled(f))
+		ask_one(f, "runsc");
+}
+
+bool dink_runsc_is_fooled(const struct dink_facts *f)
+{
+	const struct dink_tool_fact *t = dink_facts_tool(f, "runsc");
+	const char *version = t && t->version ? t->version : "";
+
+	version += dink_starts_with(version, "0.0~") ? strlen("0.0~") : 0; /* as Debian has it */
+	return dink_version_at_least(f->kernel_release, 6, 11) &&
+	       !dink_version_at_least(version, 20250101, 0);
 }
 
 void dink_probe_tools(struct dink_facts *f, bool versions)
@@ -107,7 +126,7 @@ void dink_probe_tools(struct dink_facts *f, bool versions)
 			t->version = ask_version(t->path, tools[i].version_arg);
 	}
 	if (!versions)
-		ask_for_kata(f);
+		ask_what_decides(f);
 }
 
 /* Docker names containerd shims since version 23; Podman never does. */

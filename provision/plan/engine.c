@@ -47,7 +47,14 @@ static const struct dink_plan_layer *walled_layer(const struct dink_plan *p)
 	return NULL;
 }
 
-static const char *lacks_runtime(const struct dink_plan *p, const struct dink_engine_fact *e)
+/* Of layers on the host: those inside have layer-runsc (images/gvisor-host), which finds out itself. */
+static bool wants_option(const struct dink_plan_layer *l, const struct dink_facts *f)
+{
+	return l->parent < 0 && l->runtime == DINK_RUNTIME_RUNSC && dink_runsc_is_fooled(f);
+}
+
+static const char *lacks_runtime(const struct dink_plan *p, const struct dink_facts *f,
+				 const struct dink_engine_fact *e)
 {
 	const struct dink_plan_layer *walled = walled_layer(p);
 
@@ -56,7 +63,7 @@ static const char *lacks_runtime(const struct dink_plan *p, const struct dink_en
 	for (size_t i = 0; i < p->n_layers; i++) {
 		const char *name = p->layers[i].parent < 0 ? runtime_needed(&p->layers[i]) : NULL;
 
-		if (name && !dink_strv_has(&e->runtimes, name))
+		if (name && (!dink_strv_has(&e->runtimes, name) || wants_option(&p->layers[i], f)))
 			return name;
 	}
 	return NULL;
@@ -90,12 +97,17 @@ static int refuse_podman(const struct dink_plan_layer *walled, const char *reaso
 	return dink_err_hint(err, "run dink as root, with docker.io installed");
 }
 
-static char *lack_text(const struct dink_engine_fact *e, const char *runtime)
+static char *lack_text(const struct dink_facts *f, const struct dink_engine_fact *e,
+		       const char *runtime)
 {
 	if (e->kind == DINK_ENGINE_PODMAN)
 		return xasprintf("the engine at %s is Podman, which starts all that its API is "
 				 "asked for with its own runtime, not with %s",
 				 e->socket, runtime);
+	if (dink_strv_has(&e->runtimes, runtime))
+		return xasprintf("the engine at %s may start %s without --network=host, which it "
+				 "needs on Linux %s",
+				 e->socket, runtime, f->kernel_release);
 	return xasprintf("the engine at %s has no runtime named %s (its daemon.json could name "
 			 "one under \"runtimes\")",
 			 e->socket, runtime);
@@ -173,7 +185,7 @@ int dink_plan_engine(struct dink_plan *p, const struct dink_facts *f, struct din
 	}
 	for (size_t i = 0; i < f->n_engines; i++) {
 		const struct dink_engine_fact *e = &f->engines[i];
-		const char *lack = lacks_runtime(p, e);
+		const char *lack = lacks_runtime(p, f, e);
 
 		if (!lack) {
 			free(why);
@@ -187,7 +199,7 @@ int dink_plan_engine(struct dink_plan *p, const struct dink_facts *f, struct din
 			return 0;
 		}
 		if (!why)
-			why = lack_text(e, lack);
+			why = lack_text(f, e, lack);
 	}
 	return choose_private(p, f, why ? why : xstrdup("no engine answers on this host"), err);
 }
@@ -284,6 +296,25 @@ static int check_gpu(const struct dink_plan *p, const struct dink_plan_layer *l,
 				  "out gpu:");
 }
 
+static void resolve_runtime(struct dink_plan *p, struct dink_plan_layer *l,
+			    const struct dink_facts *f)
+{
+	l->runtime = l->spec->runtime;
+	if (l->spec->runtime == DINK_RUNTIME_KATA)
+		return resolve_kata(p, l, f);
+	if (wants_option(l, f)) {
+		l->runtime_option = "--network=host";
+		l->runtime_reason =
+			xasprintf("runsc: with --network=host, since it takes each network "
+				  "namespace of Linux %s for the host's own; it uses the sockets "
+				  "of the container's namespace",
+				  f->kernel_release);
+		return;
+	}
+	l->runtime_reason =
+		xstrdup(l->spec->runtime_mark.line ? "named in the scenario" : "the default");
+}
+
 int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct dink_err *err)
 {
 	bool any_vm = false, host_vm = false;
@@ -291,13 +322,7 @@ int dink_plan_runtimes(struct dink_plan *p, const struct dink_facts *f, struct d
 	for (size_t i = 0; i < p->n_layers; i++) {
 		struct dink_plan_layer *l = &p->layers[i];
 
-		l->runtime = l->spec->runtime;
-		if (l->spec->runtime == DINK_RUNTIME_KATA)
-			resolve_kata(p, l, f);
-		else
-			l->runtime_reason =
-				xstrdup(l->spec->runtime_mark.line ? "named in the scenario"
-								   : "the default");
+		resolve_runtime(p, l, f);
 		if (refuse_daemon_in_gvisor(p, l, err) < 0 || refuse_podman_runtime(l, p, err) < 0)
 			return -EINVAL;
 		if (check_gpu(p, l, f, err) < 0)

@@ -67,10 +67,11 @@ struct dink_plan_layer {
 	int depth;		   /* 1 = on the host */
 	enum dink_runtime runtime; /* kata resolved */
 	char *runtime_reason; /* "kata: the official one is not usable here: ...; using dink-vm" */
-	bool is_vm;	      /* dink-vm or official kata */
-	int kernel;	      /* index in kernels, -1 = none */
-	int image;	      /* index in images */
-	bool block_root;      /* VM: root is the image as a read-only EROFS disk + overlay */
+	const char *runtime_option; /* that the private engine gives it; NULL = none */
+	bool is_vm;		    /* dink-vm or official kata */
+	int kernel;		    /* index in kernels, -1 = none */
+	int image;		    /* index in images */
+	bool block_root;	    /* VM: root is the image as a read-only EROFS disk + overlay */
 	struct dink_strv
 		command; /* the whole argv of PID 1, with init and daemon; empty = image's */
 	struct dink_strv env;

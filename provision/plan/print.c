@@ -314,7 +314,7 @@ static void print_layer(struct dink_str *s, const struct dink_plan *p,
 	if (l->spec->gpu == DINK_GPU_NVIDIA)
 		dink_str_add(s, ", all NVIDIA GPUs");
 	dink_str_add(s, ")\n");
-	if (l->spec->runtime == DINK_RUNTIME_KATA)
+	if (l->spec->runtime == DINK_RUNTIME_KATA || l->runtime_option)
 		dink_str_addf(s, "%s%s\n", pad, l->runtime_reason);
 	if (l->block_root)
 		dink_str_addf(

@@ -3,8 +3,9 @@
  * A set of grants as an AppArmor profile. Pure.
  *
  * An engine's own profile denies every mount, so a layer that mounts could only be unconfined. This
- * one allows what was granted, and still denies what AppArmor alone can keep from a process that
- * has CAP_SYS_ADMIN: remounting, and so writing, the kernel's own files that were not granted.
+ * one allows what was granted, and still denies writing the kernel's files that were not: by their
+ * paths, so that remounting what the engine write-protects, which CAP_SYS_ADMIN can, gains nothing
+ * but the settings of the layer's own network (and layer-crun must do that).
  */
 #include "provision/privilege/privilege.h"
 
@@ -43,10 +44,6 @@ static void add_mounts(struct dink_str *out, const struct dink_privileges *p)
 		return;
 	}
 	dink_str_add(out, "  mount,\n  umount,\n  pivot_root,\n");
-	/* what the engine write-protects stays so: it would take one remount to undo that */
-	for (const char *const *m = dink_read_only_paths; *m; m++)
-		if (!dink_privileges_unmask(p, *m))
-			dink_str_addf(out, "  deny mount options=(remount, rw) -> %s{,/**},\n", *m);
 }
 
 /* Masked: neither read nor written, by whatever mount it is seen. Protected: not written. */

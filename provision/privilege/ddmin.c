@@ -33,7 +33,10 @@ static void leave_out(const bool *keep, size_t n, size_t from, size_t to, bool *
 	}
 }
 
-/* Nearly every trial fails, so the next ones are those without the chunks that come next. */
+/*
+ * Nearly every trial fails, so the next ones are those without the chunks that come next: the rest of
+ * this pass, and of those by smaller chunks, for a round takes as long with fewer.
+ */
 static int look_ahead(const struct search *s, const bool *keep, size_t from, size_t size,
 		      struct dink_err *err)
 {
@@ -44,9 +47,13 @@ static int look_ahead(const struct search *s, const bool *keep, size_t from, siz
 	if (!s->ahead || s->jobs < 2)
 		return 0;
 	sets = xcalloc(s->jobs, sizeof(*sets));
-	for (; n < s->jobs && from < kept; n++, from += size) {
+	for (; n < s->jobs && (from < kept || size > 1); from += size) {
+		if (from >= kept) {
+			size = (size + 1) / 2;
+			from = 0;
+		}
 		sets[n] = xcalloc(s->n, sizeof(**sets));
-		leave_out(keep, s->n, from, from + size, sets[n]);
+		leave_out(keep, s->n, from, from + size, sets[n++]);
 	}
 	r = s->ahead(s->ctx, sets, n, s->n, err);
 	while (n > 0)
@@ -86,11 +93,6 @@ static int reduce_by(const struct search *s, size_t size, bool *keep, bool *ret_
 		*ret_any = true;
 	}
 	return 0;
-}
-
-int dink_ddmin(bool *keep, size_t n, dink_ddmin_trial trial, void *ctx, struct dink_err *err)
-{
-	return dink_ddmin_jobs(keep, n, trial, NULL, 1, ctx, err);
 }
 
 int dink_ddmin_jobs(bool *keep, size_t n, dink_ddmin_trial trial, dink_ddmin_ahead ahead,

@@ -22,16 +22,6 @@ typedef int (*dink_ddmin_trial)(void *ctx, const bool *keep, size_t n, bool *ret
 				struct dink_err *err);
 
 /*
- * dink_ddmin() - leave out chunks of ever smaller size, down to single items
- * @keep: n flags; the caller sets those to begin with, with which it must be known to work
- *
- * At the end no single item can be left out of keep: each such set was tried and failed. For n
- * items of which all are needed it takes about 2n trials, for k needed ones about k log n.
- */
-int dink_ddmin(bool *keep, size_t n, dink_ddmin_trial trial, void *ctx,
-	       struct dink_err *err) _must_check_;
-
-/*
  * Trials that are likely to be asked for next, sets[0] first: a caller that can make several at once
  * makes them and remembers what came of each. Their outcomes are asked for by trial().
  */
@@ -39,8 +29,13 @@ typedef int (*dink_ddmin_ahead)(void *ctx, bool *const *sets, size_t n_sets, siz
 				struct dink_err *err);
 
 /*
- * dink_ddmin_jobs() - the same, and finds the same
- * @ahead: called before trial() with up to `jobs` sets, of which it makes what it does not know
+ * dink_ddmin_jobs() - leave out chunks of ever smaller size, down to single items
+ * @keep: n flags; the caller sets those to begin with, with which it must be known to work
+ * @ahead: called before trial() with up to `jobs` sets, of which it makes what it does not know; NULL
+ * where trials are made one by one
+ *
+ * At the end no single item can be left out of keep: each such set was tried and failed. For n
+ * items of which all are needed it takes about 2n trials, for k needed ones about k log n.
  */
 int dink_ddmin_jobs(bool *keep, size_t n, dink_ddmin_trial trial, dink_ddmin_ahead ahead,
 		    size_t jobs, void *ctx, struct dink_err *err) _must_check_;

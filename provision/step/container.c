@@ -179,16 +179,16 @@ static int add_seccomp(struct json_object *params, struct json_object *host, str
 	return 0;
 }
 
-static int name_program(const char *program, struct dink_err *err)
+static int name_program(const char *program, const char *option, struct dink_err *err)
 {
-	_cleanup_free_ char *path = dink_which(program);
-	char *none[1] = {};
+	_cleanup_free_ char *path = dink_which(program), *copy = option ? xstrdup(option) : NULL;
+	char *args[2] = {copy};
 
 	if (!path) {
 		dink_err_set(err, DINK_E_HOST, ENOENT, "the runtime %s is not installed", program);
 		return dink_err_hint(err, "apt-get install %s", program);
 	}
-	return dink_private_engine_runtime(program, path, none, err);
+	return dink_private_engine_runtime(program, path, args, err);
 }
 
 /* In the private engine: one runtime for each guest folder, named by it. */
@@ -202,7 +202,7 @@ static int name_runtime(struct dink_step_ctx *ctx, struct json_object *params,
 	int r;
 
 	if (program)
-		return name_program(program, err);
+		return name_program(program, dink_json_str_or(params, "runtime_option", NULL), err);
 	if (!guest)
 		return 0;
 	key = xasprintf("guest:%s", guest);

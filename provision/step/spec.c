@@ -548,6 +548,8 @@ int dink_build_container(struct dink_step_ctx *ctx, const struct dink_plan *p,
 	if (l->parent < 0 && p->engine == DINK_HOST_ENGINE_PRIVATE &&
 	    (l->runtime == DINK_RUNTIME_CRUN || l->runtime == DINK_RUNTIME_RUNSC))
 		dink_json_set_str(o, "runtime_program", dink_runtime_name(l->runtime));
+	if (l->runtime_option)
+		dink_json_set_str(o, "runtime_option", l->runtime_option);
 	dink_json_set_bool(o, "vm", l->is_vm);
 	dink_json_set_bool(o, "block_root", l->block_root);
 	dink_json_set_bool(o, "good_order", needs_good_order(&s));

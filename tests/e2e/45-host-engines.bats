@@ -5,6 +5,7 @@
 # for the images, which are kept as in the cache. Then what an ordinary user can do.
 
 bats_require_minimum_version 1.5.0
+load host-podman
 
 setup_file() {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
@@ -76,47 +77,12 @@ make_tiny() {
 	tar -C "$dir/out" -cf "$1" .
 }
 
-answers() {
-	for _ in $(seq 150); do
-		if curl -sf --unix-socket "$1" http://d/_ping >/dev/null; then return 0; fi
-		sleep 0.2
-	done
-	return 1
-}
-
 stop_daemon() {
 	local pid
 	[ -s "$1" ] || return 0
 	pid=$(cat "$1")
 	kill "$pid"
 	while [ -d "/proc/$pid" ]; do sleep 0.1; done
-}
-
-# The service, its containers' processes, and the mounts of its storage.
-start_podman() {
-	local dir=$T/podman
-	mkdir -p "$dir"
-	printf '[engine]\ncgroup_manager = "cgroupfs"\nruntime = "runc"\nevents_logger = "file"\n' \
-		>"$dir/containers.conf"
-	CONTAINERS_CONF=$dir/containers.conf podman --root "$dir/root" --runroot "$dir/runroot" \
-		system service --time=0 "unix://$dir/sock" >"$dir/log" 2>&1 3>&- &
-	echo $! >"$T/podman.pid"
-	answers "$dir/sock"
-}
-
-stop_podman() {
-	local p
-	docker -H "unix://$T/podman/sock" ps -aq | xargs -r docker -H "unix://$T/podman/sock" rm -f
-	# of each exec a conmon stays for five minutes, as podman's client would want its exit code;
-	# ended by force, since its exit command would mount the storage again
-	for p in $(pgrep -f "^/usr/bin/conmon .*$T/podman"); do kill -KILL "$p"; done
-	kill "$(cat "$T/podman.pid")"
-	wait "$(cat "$T/podman.pid")" || [ $? -ge 128 ]
-	rm "$T/podman.pid"
-	# podman's own bind mount of its storage goes with MNT_DETACH, and what is in it
-	for p in $(awk -v d="$T/podman" 'index($5, d) == 1 {print $5}' /proc/self/mountinfo | sort -u -r); do
-		while grep -q " $p " /proc/self/mountinfo; do umount "$p"; done
-	done
 }
 
 # Everything in an engine but images: the user's own things, and nothing else.

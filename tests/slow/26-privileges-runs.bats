@@ -32,6 +32,7 @@ teardown() {
 	jq -e '.trials >= 2 and .trials <= 5' <<<"$json"
 	no_residue minimize
 	[ -z "$(ls "$DINK_STATE_DIR/minimize")" ]
+	[ ! -e "$DINK_STATE_DIR/failures" ]
 }
 
 @test "minimize makes several trials at once, each in an instance of its own, and finds the same" {

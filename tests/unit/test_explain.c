@@ -123,6 +123,28 @@ static void test_best_of_a_line(void **state)
 	assert_string_equal(first("cat: write error: No space left on device"), "no-space");
 }
 
+/* Words that others use, too, are not enough to know who said them. */
+static void test_not_too_wide(void **state)
+{
+	static const char *const others[] = {
+		"losetup: /dev/loop0: Inappropriate ioctl for device",
+		"OCI runtime exec failed: chdir to cwd (\"/etc/passwd\"): not a directory: unknown",
+		"open /usr/lib/plugins/bridge: no such file or directory",
+		"curl: checksum of rootfs.tar: no such file or directory",
+		"Error: a network for container web already exists",
+		"tar: header length mismatch",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (first(others[i]))
+			fail_msg("%s: %s", first(others[i]), others[i]);
+	assert_string_equal(first("crun: container `x` already exists"), "crun-exists");
+	assert_string_equal(first("qemu-system-x86_64: Length mismatch: pc.ram: 0x4000000 in != "
+				  "0x6000000: Invalid argument"),
+			    "qemu-other-memory");
+}
+
 static void test_counts_and_order(void **state)
 {
 	_cleanup_explanation_ struct dink_explanation x = {};
@@ -185,6 +207,7 @@ int main(void)
 		cmocka_unit_test(test_no_stray_golden),
 		cmocka_unit_test(test_folding),
 		cmocka_unit_test(test_best_of_a_line),
+		cmocka_unit_test(test_not_too_wide),
 		cmocka_unit_test(test_counts_and_order),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_error_gets_lines),

@@ -280,6 +280,61 @@ static void test_crun(void **state)
 	assert_false(dink_privileges_have(plain->privileges, DINK_GRANT_RLIMIT, "memlock=-1:-1"));
 }
 
+static void set_tool(struct dink_facts *f, const char *name, const char *version)
+{
+	for (size_t i = 0; i < f->n_tools; i++) {
+		struct dink_tool_fact *t = &f->tools[i];
+
+		if (!STREQ(t->name, name))
+			continue;
+		free(t->path);
+		free(t->version);
+		t->path = xasprintf("/usr/bin/%s", name);
+		t->version = version ? xstrdup(version) : NULL;
+	}
+}
+
+/* On the host runsc is given what it takes on this kernel, which the user's engine is not told. */
+static void test_runsc(void **state)
+{
+	static const struct {
+		const char *kernel, *version;
+		bool fooled;
+	} cases[] = {
+		{"6.10.0-1-amd64", "0.0~20221219.0", false},
+		{"6.11.0-1-amd64", "0.0~20221219.0", true},
+		{"6.18.44", "20240729.0", true},
+		{"6.18.44", NULL, true},
+		{"6.18.44", "0.0~20250721.0", false},
+		{"6.18.44", "20260105.0", false},
+	};
+	_cleanup_(dink_scenario_freep) struct dink_scenario *s =
+		parse("dink: 1\nname: t\nlayers:\n  box: {image: debian, runtime: runsc}\n");
+	_cleanup_(dink_facts_freep) struct dink_facts *f = host("debian13-kvm");
+
+	(void)state;
+	assert_int_equal(f->n_engines, 1);
+	dink_strv_add(&f->engines[0].runtimes, "runsc");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(dink_err_clear) struct dink_err err = {};
+		_cleanup_(dink_plan_freep) struct dink_plan *p = NULL;
+		_cleanup_free_ char *text = NULL;
+
+		set_tool(f, "runsc", cases[i].version);
+		free(f->kernel_release);
+		f->kernel_release = xstrdup(cases[i].kernel);
+		assert_int_equal(dink_plan_make(s, f, &p, &err), 0);
+		text = dink_plan_text(p);
+		assert_int_equal(p->engine, cases[i].fooled ? DINK_HOST_ENGINE_PRIVATE
+							    : DINK_HOST_ENGINE_FOUND);
+		assert_int_equal(!!strstr(text, "may start runsc without --network=host, which it "
+						"needs on Linux"),
+				 cases[i].fooled);
+		assert_int_equal(!!strstr(text, "runsc: with --network=host, since"),
+				 cases[i].fooled);
+	}
+}
+
 /* Podman's API takes no runtime for one container: only the service's own can be named. */
 static void test_podman_runtime(void **state)
 {
@@ -348,15 +403,11 @@ static void test_thousand_layers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden),
-		cmocka_unit_test(test_clones),
-		cmocka_unit_test(test_swarm),
-		cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_drivers),
-		cmocka_unit_test(test_kata_choice),
-		cmocka_unit_test(test_crun),
-		cmocka_unit_test(test_podman_runtime),
-		cmocka_unit_test(test_thousand_layers),
+		cmocka_unit_test(test_golden),	       cmocka_unit_test(test_clones),
+		cmocka_unit_test(test_swarm),	       cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_drivers),	       cmocka_unit_test(test_kata_choice),
+		cmocka_unit_test(test_crun),	       cmocka_unit_test(test_runsc),
+		cmocka_unit_test(test_podman_runtime), cmocka_unit_test(test_thousand_layers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

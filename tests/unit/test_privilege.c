@@ -380,6 +380,54 @@ static void test_plain_clone(void **state _unused_)
 	assert_int_equal(dink_json_len(o, "syscalls"), 3);
 }
 
+static void expect_lines(const char *profile, const char *const *lines, bool there)
+{
+	for (; *lines; lines++) {
+		_cleanup_free_ char *line = xasprintf("\n  %s,\n", *lines);
+
+		if ((strstr(profile, line) != NULL) != there)
+			fail_msg("%s: %s\n%s", there ? "not there" : "there", *lines, profile);
+	}
+}
+
+/* What layer-crun does, too: a remount of /proc/sys, for the settings of a container's network. */
+static void test_apparmor(void **state _unused_)
+{
+	static const char yaml[] = "dink: 1\n"
+				   "name: lsm\n"
+				   "layers:\n"
+				   "  box:\n"
+				   "    image: crun-host\n"
+				   "    daemon: docker\n"
+				   "    layers:\n"
+				   "      in: {image: debian, runtime: crun}\n";
+	static const char *const allowed[] = {"mount",
+					      "umount",
+					      "pivot_root",
+					      "ptrace",
+					      "capability sys_admin",
+					      "capability sys_ptrace",
+					      NULL};
+	static const char *const denied[] = {"deny /proc/sys/{[^n],n[^e],ne[^t]}** wklx",
+					     "deny /proc/sysrq-trigger{,/**} wklx",
+					     "deny /proc/kcore{,/**} rwklx", NULL};
+	static const char *const plain[] = {"deny mount", NULL};
+	_cleanup_(free_world) struct world w = make_world(yaml, "debian12-tcg");
+	_cleanup_(dink_privileges_freep) struct dink_privileges *box =
+		grants(&w, outer(&w), "lsm/box");
+	_cleanup_(dink_privileges_freep) struct dink_privileges *in =
+		grants(&w, child(outer(&w), "in"), "lsm/box/in");
+	_cleanup_free_ char *of_box = dink_privileges_apparmor(box, "lsm/box");
+	_cleanup_free_ char *of_in = dink_privileges_apparmor(in, "lsm/box/in");
+
+	expect_lines(of_box, allowed, true);
+	expect_lines(of_box, denied, true);
+	expect_lines(of_in, allowed, false);
+	expect_lines(of_in, denied, true);
+	expect_lines(of_in, plain, true);
+	assert_null(strstr(of_box, "deny mount"));
+}
+
 /* The sets to be compared with, and their numbers. */
 static void test_scores(void **state _unused_)
 {
@@ -427,6 +475,7 @@ int main(void)
 		cmocka_unit_test(test_declared),
 		cmocka_unit_test(test_leave_out),
 		cmocka_unit_test(test_plain_clone),
+		cmocka_unit_test(test_apparmor),
 		cmocka_unit_test(test_scores),
 		cmocka_unit_test(test_host_cannot),
 		cmocka_unit_test(test_host_needs),
