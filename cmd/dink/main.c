@@ -55,7 +55,8 @@ static void report_progress(void *ctx, const char *what, uint64_t done, uint64_t
 
 	if (!changed && now - line->printed_ms < (line->live ? 100 : 10000))
 		return;
-	if (total)
+	/* a line that stays: what a call begins with says nothing of how far it came */
+	if (total && (line->live || !changed))
 		snprintf(amount, sizeof(amount), " %3llu%%",
 			 (unsigned long long)(done > total ? 100 : done * 100 / total));
 	if (line->live)
@@ -72,8 +73,13 @@ static void end_progress(const struct progress_line *line)
 		fputs("\r\033[K", stderr);
 }
 
-static int load_error(const struct dink_problems *problems, const char *path, struct dink_err *err)
+static int load_error(struct dink_problems *problems, const char *path, struct dink_err *err)
 {
+	/* a file that could not be read has no place in it, and is no problem to count */
+	if (problems->n == 1 && !problems->list[0].src.file) {
+		dink_err_move(err, &problems->list[0]);
+		return -EINVAL;
+	}
 	for (size_t i = 0; i < problems->n; i++) {
 		_cleanup_free_ char *text = dink_err_format(&problems->list[i]);
 
@@ -177,6 +183,20 @@ static void free_options(const struct dink_command *c, void *opts)
 	free(opts);
 }
 
+/* A file that is not there is a mistake on the command line, and told before anything is begun. */
+static int check_files(const struct dink_args *args, struct dink_err *err)
+{
+	int n = args->command->n_files < 0 ? args->n : args->command->n_files;
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < n && i < args->n; i++)
+		if (!STREQ(args->v[i], "-") && access(args->v[i], F_OK) < 0)
+			r = dink_err_set(err, DINK_E_USAGE, errno, "open %s", args->v[i]);
+	if (r < 0 && dink_starts_with(args->command->name, "disk "))
+		dink_err_hint(err, "dink disk list shows the disks of instances");
+	return r;
+}
+
 static int run_command(const struct dink_command *c, int argc, char **argv)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
@@ -186,6 +206,8 @@ static int run_command(const struct dink_command *c, int argc, char **argv)
 
 	args.opts = xcalloc(1, c->opts_size);
 	r = cmd_parse_options(&args, argc, argv, &err);
+	if (r == 0)
+		r = check_files(&args, &err);
 	if (r == 0) {
 		if (!args.quiet)
 			args.progress = (struct dink_progress){report_progress, &line};
@@ -198,8 +220,11 @@ static int run_command(const struct dink_command *c, int argc, char **argv)
 		r = fail(&args, &err);
 	else if (r < 0)
 		r = DINK_E_BUG;
-	if (fflush(stdout) != 0 || ferror(stdout))
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		if (errno != EPIPE) /* whoever reads no more knows */
+			fprintf(stderr, "dink: write the output: %s\n", strerror(errno));
 		r = r ? r : DINK_E_HOST;
+	}
 	free_options(c, args.opts);
 	free(args.v);
 	return r;

@@ -188,7 +188,9 @@ complete_in_bash() {
 	check 3 plan --json tests/golden/bad/01-empty.yaml
 	echo '{}' >"$BATS_TEST_TMPDIR/f.json"
 	check 7 plan --json --facts "$BATS_TEST_TMPDIR/f.json" scenarios/docker-in-kata.yaml
-	check 4 disk show --json "$BATS_TEST_TMPDIR/nothing.img"
+	check 4 plan --json --facts tests/hosts/arm64.json scenarios/docker-in-kata.yaml
+	check 2 disk show --json "$BATS_TEST_TMPDIR/nothing.img"
+	check 2 doctor --json --facts "$BATS_TEST_TMPDIR/nothing.json"
 }
 
 @test "make install: everything is in its place, and the installed dink finds its files" {
