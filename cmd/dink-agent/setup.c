@@ -217,12 +217,6 @@ static int do_mount(struct json_object *m, struct dink_err *err)
 		return dink_err_set(err, DINK_E_USAGE, EINVAL, "mount target '%s'", target);
 	if (STREQ(type, "block"))
 		return mount_disk(m, source, target, flags, data, err);
-	if (STREQ(type, "9p")) {
-		_cleanup_free_ char *all = xasprintf(
-			"trans=virtio,version=9p2000.L,msize=512000%s%s", *data ? "," : "", data);
-
-		return mount_one(source, target, "9p", flags, all, err);
-	}
 	if (STREQ(type, "tmpfs"))
 		return mount_one(source, target, type, flags, data, err);
 	if (STREQ(type, "virtiofs")) {
