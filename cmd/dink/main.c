@@ -4,6 +4,7 @@
  */
 #include "cmd/dink/cmd.h"
 
+#include "provision/base/file.h"
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
@@ -67,10 +68,29 @@ static void report_progress(void *ctx, const char *what, uint64_t done, uint64_t
 	line->printed_ms = now;
 }
 
-static void end_progress(const struct progress_line *line)
+static void end_progress(struct progress_line *line)
 {
 	if (line->live && line->last[0])
 		fputs("\r\033[K", stderr);
+	line->last[0] = '\0';
+}
+
+static ssize_t write_output(void *line, const char *bytes, size_t n)
+{
+	end_progress(line);
+	return dink_fd_write_all(STDOUT_FILENO, bytes, n) < 0 ? 0 : (ssize_t)n;
+}
+
+/* One terminal for both: what is printed takes the live line's place, and does not follow on it. */
+static void share_terminal(struct progress_line *line)
+{
+	const cookie_io_functions_t functions = {.write = write_output};
+	FILE *f = line->live && isatty(STDOUT_FILENO) ? fopencookie(line, "w", functions) : NULL;
+
+	if (!f)
+		return;
+	(void)setvbuf(f, NULL, _IOLBF, BUFSIZ);
+	stdout = f;
 }
 
 static int load_error(struct dink_problems *problems, const char *path, struct dink_err *err)
@@ -200,9 +220,12 @@ static int check_files(const struct dink_args *args, struct dink_err *err)
 static int run_command(const struct dink_command *c, int argc, char **argv)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
-	struct progress_line line = {.live = isatty(STDERR_FILENO)};
+	static struct progress_line line; /* standard output refers to it until the end */
 	struct dink_args args = {.command = c};
 	int r;
+
+	line.live = isatty(STDERR_FILENO);
+	share_terminal(&line);
 
 	args.opts = xcalloc(1, c->opts_size);
 	r = cmd_parse_options(&args, argc, argv, &err);
