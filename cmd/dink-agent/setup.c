@@ -33,8 +33,9 @@ static int mount_one(const char *source, const char *target, const char *fstype,
 {
 	if (n_mounted == MOUNTS_MAX)
 		return dink_err_set(err, DINK_E_USAGE, E2BIG, "too many mounts");
-	if (dink_mkdir_p(target, 0755, err) < 0)
-		return -errno;
+	int r = dink_mkdir_p(target, 0755, err);
+	if (r < 0)
+		return r;
 	if (mount(source, target, fstype, flags, data && *data ? data : NULL) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "mounting %s (%s) at %s", source,
 				    fstype, target);
