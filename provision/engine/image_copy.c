@@ -428,8 +428,10 @@ static int open_engine(struct dink_image_copy *c, struct dink_image_info *info,
 {
 	int r = dink_engine_image(c->from, c->ref, info, err);
 
-	if (r == -ENOENT && !dink_err_is_set(err))
-		return dink_err_set(err, DINK_E_HOST, 0, "there is no image %s", c->ref);
+	if (r == -ENOENT && !dink_err_is_set(err)) {
+		dink_err_set(err, DINK_E_HOST, 0, "there is no image %s", c->ref);
+		return dink_err_hint(err, "dink image ls LAYER shows what there is");
+	}
 	if (r < 0)
 		return r;
 	c->source_name = dink_ref_with_tag(c->ref, info);
