@@ -4,6 +4,7 @@
  * into for its image's id and name.
  */
 #include "images/build.h"
+#include "images/cut.h"
 #include "images/tar.h"
 #include "provision/base/file.h"
 #include "provision/base/hash.h"
@@ -11,7 +12,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-enum { CONFIG_MAX = 4 << 20, REF_MAX = 400, LAYERS_MAX = 512, CHUNK = 256 << 10 };
+enum { CONFIG_MAX = 4 << 20, REF_MAX = 400, CHUNK = 256 << 10 };
 
 static void digest_of(const void *bytes, size_t n, char ret_hex[65])
 {
@@ -219,7 +220,7 @@ static int read_layers(const char *path, struct json_object *manifest, const cha
 	ids = dink_json_get(o, "rootfs.diff_ids");
 	if (!members || !ids || !dink_json_to_strv(members, &info->members) ||
 	    !dink_json_to_strv(ids, &info->diff_ids) || info->members.n != info->diff_ids.n ||
-	    info->members.n > LAYERS_MAX)
+	    info->members.n > DINK_CUT_LAYERS_MAX)
 		return dink_err_set(err, DINK_E_HOST, EBADMSG, "%s: the image's layers", path);
 	return 0;
 }

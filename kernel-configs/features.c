@@ -147,14 +147,14 @@ static const struct dink_kernel_need virtiofs_needs[] = {
 	{},
 };
 static const struct dink_kernel_need p9_needs[] = {
-	NEED("NET_9P", "shared folders where no virtiofsd is"),
-	NEED("NET_9P_VIRTIO", "shared folders where no virtiofsd is"),
-	NEED("9P_FS", "shared folders where no virtiofsd is"),
+	NEED("NET_9P", "shares by 9p"),
+	NEED("NET_9P_VIRTIO", "shares by 9p"),
+	NEED("9P_FS", "shares by 9p"),
 	{},
 };
 static const struct dink_kernel_need vsock_needs[] = {
-	NEED("VSOCKETS", "the channel over vhost-vsock"),
-	NEED("VIRTIO_VSOCKETS", "the channel over vhost-vsock"),
+	NEED("VSOCKETS", "sockets between guest and host"),
+	NEED("VIRTIO_VSOCKETS", "sockets between guest and host"),
 	{},
 };
 static const struct dink_kernel_need vxlan_needs[] = {
@@ -276,8 +276,8 @@ static const struct dink_kernel_feature table[] = {
 	{"erofs", "read-only block roots", true, FRAGMENTS("erofs"), erofs_needs},
 	{"fuse", "file systems in user space", true, FRAGMENTS("shares"), fuse_needs},
 	{"virtiofs", "folders of the host", true, FRAGMENTS("shares"), virtiofs_needs},
-	{"9p", "folders of the host without a virtiofsd", true, FRAGMENTS("shares"), p9_needs},
-	{"vsock", "the channel over vhost-vsock", true, FRAGMENTS("vsock"), vsock_needs},
+	{"9p", "shares of virtual machines by 9p", true, FRAGMENTS("shares"), p9_needs},
+	{"vsock", "sockets between guest and host (vsock)", true, FRAGMENTS("vsock"), vsock_needs},
 	{"containers", "dockerd and podman", true, FRAGMENTS("netfilter"), containers_needs},
 	{"iptables", "dockerd and podman with iptables-legacy", true, FRAGMENTS("iptables"),
 	 iptables_needs},

@@ -239,12 +239,23 @@ int dink_loop_is(const struct dink_loop_id *id, int *ret_fd)
 	return 1;
 }
 
+/* Whether it has a file, and the same as then: a free device is the next one's at once. */
+static bool is_attached(const struct dink_loop_id *id)
+{
+	_cleanup_free_ char *dir = xasprintf("/sys/block/%s", strrchr(id->path, '/') + 1);
+	_cleanup_free_ char *backing = xasprintf("%s/loop/backing_file", dir);
+	_cleanup_free_ char *seq = xasprintf("%s/diskseq", dir), *text = NULL;
+	_cleanup_(dink_err_clear) struct dink_err ignored = {};
+
+	if (!dink_exists(backing))
+		return false;
+	return !id->diskseq || dink_file_read(seq, 64, &text, NULL, &ignored) < 0 ||
+	       strtoull(text, NULL, 10) == id->diskseq;
+}
+
 void dink_loop_await_free(const struct dink_loop_id *id)
 {
-	_cleanup_free_ char *backing =
-		xasprintf("/sys/block/%s/loop/backing_file", strrchr(id->path, '/') + 1);
-
-	for (int i = 0; i < 2000 && dink_exists(backing); i++)
+	for (int i = 0; i < 2000 && is_attached(id); i++)
 		usleep(10000);
 }
 

@@ -33,8 +33,9 @@ static int mount_one(const char *source, const char *target, const char *fstype,
 {
 	if (n_mounted == MOUNTS_MAX)
 		return dink_err_set(err, DINK_E_USAGE, E2BIG, "too many mounts");
-	if (dink_mkdir_p(target, 0755, err) < 0)
-		return -errno;
+	int r = dink_mkdir_p(target, 0755, err);
+	if (r < 0)
+		return r;
 	if (mount(source, target, fstype, flags, data && *data ? data : NULL) < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "mounting %s (%s) at %s", source,
 				    fstype, target);
@@ -217,12 +218,6 @@ static int do_mount(struct json_object *m, struct dink_err *err)
 		return dink_err_set(err, DINK_E_USAGE, EINVAL, "mount target '%s'", target);
 	if (STREQ(type, "block"))
 		return mount_disk(m, source, target, flags, data, err);
-	if (STREQ(type, "9p")) {
-		_cleanup_free_ char *all = xasprintf(
-			"trans=virtio,version=9p2000.L,msize=512000%s%s", *data ? "," : "", data);
-
-		return mount_one(source, target, "9p", flags, all, err);
-	}
 	if (STREQ(type, "tmpfs"))
 		return mount_one(source, target, type, flags, data, err);
 	if (STREQ(type, "virtiofs")) {

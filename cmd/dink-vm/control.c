@@ -7,6 +7,7 @@
 #include "provision/vm/cgroup.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -312,7 +313,7 @@ int vm_events(const struct vm_globals *g, char **argv, struct dink_err *err)
 		r = print_stats(s, err);
 		if (r < 0 || once)
 			return r;
-		usleep((useconds_t)(ms * 1000));
+		(void)poll(NULL, 0, ms < INT_MAX ? (int)ms : INT_MAX);
 		if (!dink_vmstate_alive(s))
 			return 0;
 	}

@@ -63,6 +63,7 @@ struct dink_command {
 	const struct dink_opt *opts; /* ended by .long_name NULL */
 	size_t opts_size;
 	int min_args, max_args; /* of operands; max -1 = any */
+	int n_files; /* so many operands, the first, are files that are there; -1 = all */
 	bool has_json;
 	bool takes_command; /* stops option parsing at the first operand after LAYER or at "--" */
 	enum dink_complete complete; /* of operands */

@@ -81,7 +81,7 @@ const struct dink_command cmd_cp = {
 	.name = "cp",
 	.operands = "SOURCE|LAYER:PATH|- TARGET|LAYER:PATH|-",
 	.summary = "copy files into or out of a layer",
-	.examples = "  dink cp docker-in-kata/proxy/kata:/etc/os-release .\n"
+	.examples = "  dink cp docker-in-kata/proxy/kata:/etc/debian_version .\n"
 		    "  dink cp ./src docker-in-kata/proxy:/root/\n",
 	.min_args = 2,
 	.max_args = 2,

@@ -185,7 +185,9 @@ static int run_disk_list(struct dink_args *args, struct dink_err *err)
 		cmd_print_json(TAKE_PTR(all));
 		return 0;
 	}
-	if (json_object_array_length(all) > 0)
+	if (json_object_array_length(all) == 0)
+		puts("no instance has a disk");
+	else
 		printf("%-30s %-6s %10s %10s  %-6s %s\n", "DISK", "TYPE", "SIZE", "ON HOST",
 		       "STATE", "FILE");
 	for (size_t i = 0; i < json_object_array_length(all); i++)
@@ -258,6 +260,7 @@ const struct dink_command cmd_disk_show = {
 	.summary = "what a disk image holds, and where it is attached",
 	.examples = "  dink disk show store.img --json\n",
 	.min_args = 1,
+	.n_files = 1,
 	.max_args = 1,
 	.has_json = true,
 	.complete = DINK_COMPLETE_FILE,
@@ -293,6 +296,7 @@ const struct dink_command cmd_disk_clone = {
 	.opts = clone_opts,
 	.opts_size = sizeof(struct force_opts),
 	.min_args = 2,
+	.n_files = 1,
 	.max_args = 2,
 	.has_json = true,
 	.complete = DINK_COMPLETE_FILE,
@@ -305,6 +309,7 @@ const struct dink_command cmd_disk_check = {
 	.summary = "look for faults in an image's filesystem; changes nothing",
 	.examples = "  dink disk check store.img\n",
 	.min_args = 1,
+	.n_files = 1,
 	.max_args = 1,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_check,
@@ -327,6 +332,7 @@ const struct dink_command cmd_disk_rm = {
 	.opts = rm_opts,
 	.opts_size = sizeof(struct force_opts),
 	.min_args = 1,
+	.n_files = -1,
 	.max_args = -1,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_rm,

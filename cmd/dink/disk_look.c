@@ -77,7 +77,7 @@ static int check_local(struct dink_args *args, int from, int to, struct dink_err
 {
 	for (int i = from; i < to; i++)
 		if (access(args->v[i], F_OK) < 0)
-			return dink_err_set(err, DINK_E_USAGE, errno, "%s", args->v[i]);
+			return dink_err_set(err, DINK_E_USAGE, errno, "open %s", args->v[i]);
 	return 0;
 }
 
@@ -296,6 +296,7 @@ const struct dink_command cmd_disk_ls = {
 	.opts = ls_opts,
 	.opts_size = sizeof(struct ls_opts),
 	.min_args = 1,
+	.n_files = 1,
 	.max_args = 2,
 	.has_json = true,
 	.complete = DINK_COMPLETE_FILE,
@@ -308,6 +309,7 @@ const struct dink_command cmd_disk_cat = {
 	.summary = "files of an image to standard output",
 	.examples = "  dink disk cat store.img /image/btrfs/repositories.json\n",
 	.min_args = 2,
+	.n_files = 1,
 	.max_args = -1,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_cat,
@@ -319,6 +321,7 @@ const struct dink_command cmd_disk_copy_out = {
 	.summary = "files and folders of an image into a folder here",
 	.examples = "  dink disk copy-out store.img /containers /tmp/look\n",
 	.min_args = 3,
+	.n_files = 1,
 	.max_args = -1,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_copy_out,
@@ -330,6 +333,7 @@ const struct dink_command cmd_disk_copy_in = {
 	.summary = "files and folders from here into a folder of an image that nothing uses",
 	.examples = "  dink disk copy-in data.img ./etc /\n",
 	.min_args = 3,
+	.n_files = 1,
 	.max_args = -1,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_copy_in,
@@ -341,6 +345,7 @@ const struct dink_command cmd_disk_resize = {
 	.summary = "make an image and its filesystem larger, or smaller if what is in it fits",
 	.examples = "  dink disk resize store.img 20GiB\n",
 	.min_args = 2,
+	.n_files = 1,
 	.max_args = 2,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_resize,
@@ -352,6 +357,7 @@ const struct dink_command cmd_disk_trim = {
 	.summary = "give the blocks that an image's filesystem does not use back to the host",
 	.examples = "  dink disk trim store.img\n",
 	.min_args = 1,
+	.n_files = 1,
 	.max_args = 1,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_trim,
@@ -375,6 +381,7 @@ const struct dink_command cmd_disk_docker = {
 	.opts = docker_opts,
 	.opts_size = sizeof(struct docker_opts),
 	.min_args = 1,
+	.n_files = 1,
 	.max_args = 1,
 	.has_json = true,
 	.complete = DINK_COMPLETE_FILE,

@@ -32,16 +32,20 @@ static void print_snapshot(struct json_object *o)
 	       dink_json_str_or(o, "path", ""));
 }
 
-static int list_snapshots(struct dink_args *args)
+static int list_snapshots(struct dink_args *args, struct dink_err *err)
 {
 	_cleanup_json_ struct json_object *all = dink_disk_snapshots(args->v[1]);
 	size_t n = json_object_array_length(all);
 
+	if (n == 0 && access(args->v[1], F_OK) < 0)
+		return dink_err_set(err, DINK_E_USAGE, errno, "open %s", args->v[1]);
 	if (args->json) {
 		cmd_print_json(TAKE_PTR(all));
 		return 0;
 	}
-	if (n > 0)
+	if (n == 0)
+		printf("%s has no snapshot\n", args->v[1]);
+	else
 		printf("%-24s %-20s %10s  %s\n", "SNAPSHOT", "MADE", "ON HOST", "FILE");
 	for (size_t i = 0; i < n; i++)
 		print_snapshot(json_object_array_get_idx(all, i));
@@ -60,7 +64,7 @@ static int run_disk_snapshot(struct dink_args *args, struct dink_err *err)
 	const char *verb = args->v[0], *file = args->v[1], *name = args->v[2];
 
 	if (STREQ(verb, "list") && args->n == 2)
-		return list_snapshots(args);
+		return list_snapshots(args, err);
 	if (args->n != 3)
 		return wrong_words(err);
 	dink_catch_interrupts();
@@ -174,6 +178,7 @@ const struct dink_command cmd_disk_export = {
 	.opts = export_opts,
 	.opts_size = sizeof(struct force_opts),
 	.min_args = 1,
+	.n_files = 1,
 	.max_args = 2,
 	.complete = DINK_COMPLETE_FILE,
 	.run = run_disk_export,
@@ -209,6 +214,7 @@ const struct dink_command cmd_disk_mount = {
 	.opts = mount_opts,
 	.opts_size = sizeof(struct mount_opts),
 	.min_args = 2,
+	.n_files = 1,
 	.max_args = 2,
 	.has_json = true,
 	.complete = DINK_COMPLETE_FILE,

@@ -39,8 +39,9 @@ void cmd_print_overview(FILE *out)
 	fputs("\nA layer is named by its path: docker-in-kata/proxy/kata/inner.\n"
 	      "Exit codes: 0 done, 2 usage, 3 scenario, 4 the host cannot, 5 a program failed, 6 "
 	      "busy,\n"
-	      "7 state damaged, 70 a defect in dink; exec and shell give the command's own, 125 "
-	      "ours.\n"
+	      "7 state damaged, 70 a defect in dink, 130 interrupted; exec and shell give the "
+	      "command's\n"
+	      "own, 125 ours.\n"
 	      "dink COMMAND --help shows more; see also dink(1) and dink-scenario(5).\n",
 	      out);
 }

@@ -85,6 +85,23 @@ static struct json_object *images_to_json(struct json_object *list)
 	return out;
 }
 
+static const char *first_name(struct json_object *image)
+{
+	struct json_object *tags = dink_json_get(image, "RepoTags");
+
+	return dink_json_len(image, "RepoTags") > 0 ? name_of(tags, 0) : "<none>:<none>";
+}
+
+/* By name: an engine's own order, by age, is another each time where images are of one age. */
+static int compare_images(const void *a, const void *b)
+{
+	struct json_object *x = *(struct json_object *const *)a;
+	struct json_object *y = *(struct json_object *const *)b;
+	int r = strcmp(first_name(x), first_name(y));
+
+	return r ? r : strcmp(dink_json_str_or(x, "Id", ""), dink_json_str_or(y, "Id", ""));
+}
+
 static int run_ls(struct dink_args *args, struct dink_err *err)
 {
 	_cleanup_daemon_ struct cmd_daemon d = {};
@@ -97,6 +114,7 @@ static int run_ls(struct dink_args *args, struct dink_err *err)
 		r = dink_engine_images(d.engine, &list, err);
 	if (r < 0)
 		return r;
+	json_object_array_sort(list, compare_images);
 	if (args->json)
 		cmd_print_json(images_to_json(list));
 	else

@@ -366,6 +366,7 @@ const struct dink_command cmd_kernel_check = {
 		    "  dink kernel check --in docker-in-kata/proxy/kata\n",
 	.opts = check_opts,
 	.opts_size = sizeof(struct kernel_opts),
+	.n_files = 1,
 	.max_args = 1,
 	.has_json = true,
 	.complete = DINK_COMPLETE_FILE,

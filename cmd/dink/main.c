@@ -4,6 +4,7 @@
  */
 #include "cmd/dink/cmd.h"
 
+#include "provision/base/file.h"
 #include "provision/base/json.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
@@ -55,7 +56,8 @@ static void report_progress(void *ctx, const char *what, uint64_t done, uint64_t
 
 	if (!changed && now - line->printed_ms < (line->live ? 100 : 10000))
 		return;
-	if (total)
+	/* a line that stays: what a call begins with says nothing of how far it came */
+	if (total && (line->live || !changed))
 		snprintf(amount, sizeof(amount), " %3llu%%",
 			 (unsigned long long)(done > total ? 100 : done * 100 / total));
 	if (line->live)
@@ -66,14 +68,38 @@ static void report_progress(void *ctx, const char *what, uint64_t done, uint64_t
 	line->printed_ms = now;
 }
 
-static void end_progress(const struct progress_line *line)
+static void end_progress(struct progress_line *line)
 {
 	if (line->live && line->last[0])
 		fputs("\r\033[K", stderr);
+	line->last[0] = '\0';
 }
 
-static int load_error(const struct dink_problems *problems, const char *path, struct dink_err *err)
+static ssize_t write_output(void *line, const char *bytes, size_t n)
 {
+	end_progress(line);
+	return dink_fd_write_all(STDOUT_FILENO, bytes, n) < 0 ? 0 : (ssize_t)n;
+}
+
+/* One terminal for both: what is printed takes the live line's place, and does not follow on it. */
+static void share_terminal(struct progress_line *line)
+{
+	const cookie_io_functions_t functions = {.write = write_output};
+	FILE *f = line->live && isatty(STDOUT_FILENO) ? fopencookie(line, "w", functions) : NULL;
+
+	if (!f)
+		return;
+	(void)setvbuf(f, NULL, _IOLBF, BUFSIZ);
+	stdout = f;
+}
+
+static int load_error(struct dink_problems *problems, const char *path, struct dink_err *err)
+{
+	/* a file that could not be read has no place in it, and is no problem to count */
+	if (problems->n == 1 && !problems->list[0].src.file) {
+		dink_err_move(err, &problems->list[0]);
+		return -EINVAL;
+	}
 	for (size_t i = 0; i < problems->n; i++) {
 		_cleanup_free_ char *text = dink_err_format(&problems->list[i]);
 
@@ -177,15 +203,34 @@ static void free_options(const struct dink_command *c, void *opts)
 	free(opts);
 }
 
+/* A file that is not there is a mistake on the command line, and told before anything is begun. */
+static int check_files(const struct dink_args *args, struct dink_err *err)
+{
+	int n = args->command->n_files < 0 ? args->n : args->command->n_files;
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < n && i < args->n; i++)
+		if (!STREQ(args->v[i], "-") && access(args->v[i], F_OK) < 0)
+			r = dink_err_set(err, DINK_E_USAGE, errno, "open %s", args->v[i]);
+	if (r < 0 && dink_starts_with(args->command->name, "disk "))
+		dink_err_hint(err, "dink disk list shows the disks of instances");
+	return r;
+}
+
 static int run_command(const struct dink_command *c, int argc, char **argv)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
-	struct progress_line line = {.live = isatty(STDERR_FILENO)};
+	static struct progress_line line; /* standard output refers to it until the end */
 	struct dink_args args = {.command = c};
 	int r;
 
+	line.live = isatty(STDERR_FILENO);
+	share_terminal(&line);
+
 	args.opts = xcalloc(1, c->opts_size);
 	r = cmd_parse_options(&args, argc, argv, &err);
+	if (r == 0)
+		r = check_files(&args, &err);
 	if (r == 0) {
 		if (!args.quiet)
 			args.progress = (struct dink_progress){report_progress, &line};
@@ -198,8 +243,11 @@ static int run_command(const struct dink_command *c, int argc, char **argv)
 		r = fail(&args, &err);
 	else if (r < 0)
 		r = DINK_E_BUG;
-	if (fflush(stdout) != 0 || ferror(stdout))
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		if (errno != EPIPE) /* whoever reads no more knows */
+			fprintf(stderr, "dink: write the output: %s\n", strerror(errno));
 		r = r ? r : DINK_E_HOST;
+	}
 	free_options(c, args.opts);
 	free(args.v);
 	return r;

@@ -59,6 +59,26 @@ void priv_clear(struct priv_source *src)
 	free(src->base);
 }
 
+/* @at: the part of layer that is not one of these */
+static int no_layer(const struct priv_source *src, const char *layer, const char *at,
+		    struct dink_layer *const *layers, size_t n, struct dink_err *err)
+{
+	_cleanup_free_ char *name = xstrndup(at, strcspn(at, "/")), *list = NULL;
+	_cleanup_strv_ struct dink_strv names = {};
+	const char *near;
+	int r = dink_err_set(err, DINK_E_USAGE, 0, "%s has no layer %s", src->s->name, layer);
+
+	for (size_t i = 0; i < n; i++)
+		dink_strv_add(&names, layers[i]->name);
+	if (n == 0)
+		return r;
+	near = dink_nearest(name, (const char *const *)names.v);
+	if (near)
+		return dink_err_hint(err, "did you mean %.*s%s?", (int)(at - layer), layer, near);
+	list = dink_strv_join(&names, ", ");
+	return dink_err_hint(err, "the layers there are: %s", list);
+}
+
 int priv_find(const struct priv_source *src, const char *layer, const struct dink_layer **ret,
 	      char **ret_path, struct dink_err *err)
 {
@@ -78,8 +98,7 @@ int priv_find(const struct priv_source *src, const char *layer, const struct din
 			    strncmp(layers[i]->name, at, len) == 0)
 				found = layers[i];
 		if (!found)
-			return dink_err_set(err, DINK_E_USAGE, 0, "%s has no layer %s",
-					    src->s->name, layer);
+			return no_layer(src, layer, at, layers, n_layers, err);
 		layers = found->children;
 		n_layers = found->n_children;
 		at = at[len] ? at + len + 1 : NULL;

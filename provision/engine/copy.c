@@ -271,8 +271,7 @@ int dink_copy_out(const struct dink_copy_layer *from, const char *path, const ch
 		r = run_both(&t, run_sender, read_extract, &x, err);
 	}
 	if (r < 0)
-		(void)dink_err_push(err, "copying %s out of container %.12s", path,
-				    from->container);
+		(void)dink_err_push(err, "copying %s out of container %s", path, from->container);
 	return r;
 }
 
@@ -371,6 +370,6 @@ int dink_copy_in(const char *from, const struct dink_copy_layer *to, const char 
 	r = STREQ(from, "-") ? put_stream(to, path, STDIN_FILENO, err)
 			     : put_path(from, to, path, err);
 	if (r < 0)
-		(void)dink_err_push(err, "copying %s into container %.12s", from, to->container);
+		(void)dink_err_push(err, "copying %s into container %s", from, to->container);
 	return r;
 }

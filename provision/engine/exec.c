@@ -351,7 +351,7 @@ int dink_engine_exec(struct dink_engine *e, const struct dink_exec *x, struct di
 	int r = run_exec(e, x, NULL, 0, err);
 
 	if (r < 0)
-		(void)dink_err_push(err, "running %s in container %.12s", x->argv[0], x->container);
+		(void)dink_err_push(err, "running %s in container %s", x->argv[0], x->container);
 	return r;
 }
 
@@ -368,7 +368,7 @@ int dink_engine_exec_capture(struct dink_engine *e, const char *container, char 
 	int r = run_exec(e, &x, &capture, max, err);
 
 	if (r < 0) {
-		(void)dink_err_push(err, "running %s in container %.12s", argv[0], container);
+		(void)dink_err_push(err, "running %s in container %s", argv[0], container);
 		return r;
 	}
 	*ret_out = dink_str_take(&capture);
@@ -415,7 +415,7 @@ int dink_engine_attach(struct dink_engine *e, const struct dink_exec *x, struct 
 	if (r == -EPIPE && !dink_err_is_set(err))
 		return 128 + SIGPIPE;
 	if (r < 0) {
-		(void)dink_err_push(err, "attaching to container %.12s", x->container);
+		(void)dink_err_push(err, "attaching to container %s", x->container);
 		return r;
 	}
 	return attach_result(&s, err);

@@ -30,7 +30,7 @@ struct dink_engine {
 	char *socket;
 	CURL *curl;
 	CURLM *multi;
-	int listener;  /* for placeholders; nobody ever accepts */
+	int listener;  /* for placeholders */
 	char name[16]; /* its name in the abstract namespace */
 };
 
@@ -140,7 +140,7 @@ int dink_http_refused(const char *method, const char *path, long status, const c
 /* A listener with a name that the kernel chooses; kept, since curl reuses connections by name. */
 static int open_listener(struct dink_engine *e)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	socklen_t len = sizeof(addr);
 	size_t head = offsetof(struct sockaddr_un, sun_path) + 1;
@@ -156,6 +156,15 @@ static int open_listener(struct dink_engine *e)
 	return 0;
 }
 
+/* Those of before, closed long ago: left to wait, they would fill the listener's queue. */
+static void drop_placeholders(const struct dink_engine *e)
+{
+	int fd;
+
+	while ((fd = accept4(e->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		close(fd);
+}
+
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose _unused_,
 				 struct curl_sockaddr *addr _unused_)
 {
@@ -167,6 +176,7 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose _unused_,
 		close(TAKE_FD(x->dialed));
 	if (dink_err_is_set(x->err) || dink_engine_dial(x->e, &x->dialed, x->err) < 0)
 		return CURL_SOCKET_BAD;
+	drop_placeholders(x->e);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
 		(void)dink_err_set(x->err, DINK_E_HOST, errno, "make a socket");

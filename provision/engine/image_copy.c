@@ -172,12 +172,15 @@ static int load_engine(struct job *j, struct dink_err *err)
 			    j->round->c->name);
 }
 
-/* An archive of its own: complete under its name, or not there. */
+/*
+ * An archive of its own: complete under its name, or not there. The name until then is nobody
+ * else's: another copy to the same file is under way at the same time, or somebody put a link there.
+ */
 static int write_file(struct job *j, struct dink_err *err)
 {
-	_cleanup_free_ char *partial = xasprintf("%s.partial", j->to->file);
+	_cleanup_free_ char *partial = xasprintf("%s.XXXXXX", j->to->file);
 	_cleanup_free_ char *buf = xmalloc(FILE_PIECE);
-	_cleanup_close_ int fd = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	_cleanup_close_ int fd = mkostemp(partial, O_CLOEXEC);
 	ssize_t n = 0;
 	int r = 0;
 
@@ -185,7 +188,7 @@ static int write_file(struct job *j, struct dink_err *err)
 		return dink_err_set(err, DINK_E_HOST, errno, "create %s", partial);
 	while (r == 0 && (n = give(j, buf, FILE_PIECE, err)) > 0)
 		r = dink_fd_write_all(fd, buf, (size_t)n);
-	if (r == 0 && n == 0 && fsync(fd) < 0)
+	if (r == 0 && n == 0 && (fchmod(fd, 0644) < 0 || fsync(fd) < 0))
 		r = -errno;
 	if (r == 0 && n == 0 && rename(partial, j->to->file) < 0)
 		r = -errno;
@@ -428,8 +431,10 @@ static int open_engine(struct dink_image_copy *c, struct dink_image_info *info,
 {
 	int r = dink_engine_image(c->from, c->ref, info, err);
 
-	if (r == -ENOENT && !dink_err_is_set(err))
-		return dink_err_set(err, DINK_E_HOST, 0, "there is no image %s", c->ref);
+	if (r == -ENOENT && !dink_err_is_set(err)) {
+		dink_err_set(err, DINK_E_HOST, 0, "there is no image %s", c->ref);
+		return dink_err_hint(err, "dink image ls LAYER shows what there is");
+	}
 	if (r < 0)
 		return r;
 	c->source_name = dink_ref_with_tag(c->ref, info);

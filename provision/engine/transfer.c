@@ -147,7 +147,7 @@ int dink_engine_logs(struct dink_engine *e, const char *container, bool follow, 
 	int r = dink_engine_inspect(e, container, &o, err);
 
 	if (r == -ENOENT && !dink_err_is_set(err))
-		return dink_err_set(err, DINK_E_CHILD, ENOENT, "find container %.12s", container);
+		return dink_err_set(err, DINK_E_CHILD, ENOENT, "find container %s", container);
 	if (r < 0)
 		return r;
 	s.raw = dink_json_bool_or(o, "Config.Tty", false);

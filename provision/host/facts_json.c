@@ -605,6 +605,8 @@ int dink_facts_load(const char *path, struct dink_facts **ret, struct dink_err *
 	_cleanup_json_ struct json_object *o = NULL;
 	int rc = dink_json_parse_file(path, &o, err);
 
+	if (rc == -ENOENT)
+		err->code = DINK_E_USAGE; /* a file that the command line names */
 	if (rc < 0)
 		return rc;
 	if (!json_object_is_type(o, json_type_object))

@@ -342,7 +342,7 @@ static void check_vm(struct dink_checks *c, const struct dink_facts *f, const st
 	     "VMs on the host itself, and proving KVM; deeper VMs use their layer's own QEMU",
 	     "apt-get install qemu-system-x86");
 	tool(c, f, "virtiofsd", false,
-	     "VMs on the host itself: they share folders by 9p instead, which is slower",
+	     "VMs on the host itself that share folders or their root with it: they are refused",
 	     "apt-get install qemu-system-common");
 	if (f->kata.ok)
 		ok(c, "kata", xstrdup("the official one is usable"));

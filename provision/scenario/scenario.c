@@ -213,6 +213,8 @@ int dink_scenario_load(const char *path, struct dink_scenario **ret, struct dink
 	} else if (r < 0) {
 		/* no scenario there is a mistake on the command line, not in a scenario */
 		err.code = DINK_E_USAGE;
+		dink_err_hint(&err,
+			      "a scenario is one YAML file; dink ships examples in scenarios/");
 	}
 	if (r < 0) {
 		dink_err_move(&problems->list[0], &err);

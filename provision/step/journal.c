@@ -236,12 +236,16 @@ bool dink_journal_is_live(const struct dink_journal *j)
 	return false;
 }
 
-/* Takes line. The whole line in one write, then fsync: a reader sees it whole or knows it is not.
+/*
+ * Takes line. The whole line in one write, then fsync: a reader sees it whole or knows it is not.
+ * What could not be written whole (a full disk) goes again, or the next line would follow on it and
+ * the journal be damaged in its middle.
  */
 static int append(struct dink_journal *j, struct json_object *line, struct dink_err *err)
 {
 	_cleanup_json_ struct json_object *o = line;
 	_cleanup_str_ struct dink_str s = {};
+	struct stat before;
 	int r;
 
 	dink_json_set_int(o, "seq", (int64_t)++j->seq);
@@ -250,9 +254,13 @@ static int append(struct dink_journal *j, struct json_object *line, struct dink_
 	if (s.len > DINK_JOURNAL_LINE_MAX)
 		return dink_err_set(err, DINK_E_BUG, E2BIG, "a journal line of %zu bytes", s.len);
 	dink_str_addc(&s, '\n');
+	if (fstat(j->fd, &before) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "look at the journal %s", j->path);
 	r = dink_fd_write_all(j->fd, s.s, s.len);
 	if (r == 0 && fdatasync(j->fd) < 0)
 		r = -errno;
+	if (r < 0)
+		(void)!ftruncate(j->fd, before.st_size);
 	if (r < 0)
 		return dink_err_set(err, DINK_E_HOST, -r, "write the journal %s", j->path);
 	return 0;

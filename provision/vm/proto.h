@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest channel: what dink-vm's monitor (host) and dink-agent (guest PID 1) say to each other
- * over one virtio-serial port (or vsock connection). The host treats every byte as hostile.
+ * over one virtio-serial port. The host treats every byte as hostile.
  *
  * Frame, little-endian:
  *	u32 len      payload bytes that follow the header
@@ -24,7 +24,7 @@
  *	{"op":"hello"} -> {"version":1}       the first request to a clone of a template, whose hello
  *	            event is past: looks for new devices, then release
  *	{"op":"setup","hostname":"..","time_ns":N,"entropy":"BASE64",
- *	 "mounts":[{"type":"virtiofs|9p|block","source":"TAG or virtio-blk serial",
+ *	 "mounts":[{"type":"virtiofs|block|tmpfs","source":"TAG or virtio-blk serial",
  *	            "target":"/run/..","fstype":"btrfs|ext4|erofs|...",
  *	            "options":"ro,compress=zstd"}],
  *	 "root":{"type":"shared","dir":"/run/dink/share/rootfs"}
@@ -105,7 +105,7 @@ enum dink_frame_type {
 
 /* Names both sides agree on. */
 #define DINK_PORT_NAME	 "dink.agent.0" /* /dev/virtio-ports/NAME in the guest */
-#define DINK_SHARE_TAG	 "dink-share"	/* virtiofs/9p tag: rootfs/ and mounts/N below it */
+#define DINK_SHARE_TAG	 "dink-share"	/* virtiofs tag: rootfs/ and mounts/N below it */
 #define DINK_SHARE_DIR	 "/run/dink/share"
 #define DINK_BUNDLE_DIR	 "/run/dink/bundle"
 #define DINK_ROOT_SERIAL "dink-root"  /* virtio-blk serial of a block root */

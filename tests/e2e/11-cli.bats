@@ -162,6 +162,10 @@ complete_in_bash() {
 	check "did you mean --facts?" plan --fact x
 	check "did you mean --json?" plan --jsn
 	check "did you mean --timings?" up --timing
+	local facts=(--facts tests/hosts/debian12-tcg.json)
+	check "did you mean proxy?" privileges explain "${facts[@]}" scenarios/docker-in-kata.yaml/prxy
+	check "did you mean proxy/kata?" privileges explain "${facts[@]}" scenarios/docker-in-kata.yaml/proxy/kat
+	check "the layers there are: kata" privileges explain "${facts[@]}" scenarios/docker-in-kata.yaml/proxy/x
 	check "dink plan has no option -x" plan -x
 	check "dink plan --help" plan -x
 	check "wants a value" plan --facts
@@ -188,7 +192,17 @@ complete_in_bash() {
 	check 3 plan --json tests/golden/bad/01-empty.yaml
 	echo '{}' >"$BATS_TEST_TMPDIR/f.json"
 	check 7 plan --json --facts "$BATS_TEST_TMPDIR/f.json" scenarios/docker-in-kata.yaml
-	check 4 disk show --json "$BATS_TEST_TMPDIR/nothing.img"
+	check 4 plan --json --facts tests/hosts/arm64.json scenarios/docker-in-kata.yaml
+	check 2 disk show --json "$BATS_TEST_TMPDIR/nothing.img"
+	check 2 doctor --json --facts "$BATS_TEST_TMPDIR/nothing.json"
+}
+
+@test "on a terminal what is printed does not follow on the line of the progress" {
+	cd "$BATS_TEST_TMPDIR"
+	"$dink" disk create -s 8MiB -t ext4 e.img
+	script -qec "$dink disk clone e.img f.img" /dev/null >out </dev/null
+	grep -q copying out
+	grep -qP '^(.*\r\e\[K)?f\.img' out
 }
 
 @test "make install: everything is in its place, and the installed dink finds its files" {

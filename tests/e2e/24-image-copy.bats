@@ -230,6 +230,8 @@ relay() {
 }
 
 @test "archives and OCI layouts" {
+	# a link that somebody put where an archive grows is not written through
+	echo keep >kept && ln -s kept out.tar.partial
 	run -0 "$dink" image copy "$a:app:1" "docker-archive:$PWD/out.tar,oci:$PWD/layout:v1"
 	# skopeo as the second opinion
 	[ "sha256:$(skopeo inspect --config --raw "docker-archive:$PWD/out.tar" | sha256sum | cut -d' ' -f1)" = "$(id_of "$a" app:1)" ]
@@ -245,7 +247,9 @@ relay() {
 	before=$(sha256sum out.tar)
 	run -6 --separate-stderr "$dink" image copy "$a:app:1" "docker-archive:$PWD/out.tar"
 	[ "$(sha256sum out.tar)" = "$before" ]
-	rm -r out.tar layout
+	[ "$(cat kept)" = keep ]
+	[ "$(stat -c %a out.tar)" = 644 ]
+	rm -r out.tar layout out.tar.partial kept
 }
 
 @test "a registry with a password: by the user's file, which goes nowhere else" {

@@ -4,6 +4,7 @@
 
 #include "loopdev/loopdev.h"
 #include "provision/base/file.h"
+#include "provision/base/units.h"
 
 #include <fcntl.h>
 #include <linux/loop.h>
@@ -169,7 +170,8 @@ static void attach_is_exclusive(void **state _unused_)
 	_cleanup_(dink_err_clear) struct dink_err err = {}, busy = {};
 	_cleanup_free_ char *path = in_dir("lease");
 	_cleanup_close_ int fd = -1, second = -1;
-	struct dink_loop_id id, found, other;
+	struct dink_loop_id id, found, other, earlier;
+	uint64_t begun;
 	const struct dink_disk_make m = {
 		.size_bytes = 64 << 20, .filesystem = "ext4", .force = true};
 
@@ -186,6 +188,13 @@ static void attach_is_exclusive(void **state _unused_)
 	/* not even by force while it is in use */
 	assert_true(dink_disk_create(path, &m, &busy) < 0);
 	assert_int_equal(busy.code, DINK_E_BUSY);
+	/* one that is another's by now is waited for no more */
+	earlier = id;
+	earlier.diskseq--;
+	begun = dink_now_ms();
+	if (id.diskseq > 1)
+		dink_loop_await_free(&earlier);
+	assert_true(dink_now_ms() - begun < 5000);
 	assert_int_equal(dink_loop_detach(&id, &err), 0);
 	close(TAKE_FD(fd));
 	assert_int_equal(dink_loop_find(path, &found, 1), 0);

@@ -205,6 +205,45 @@ static void monitor_answers(void **state _unused_)
 	dial_answer("[1,2\n", -EINVAL, "answer");
 }
 
+/* A daemon that hangs up after each answer. */
+static _noreturn_ void serve_once_each(int listener)
+{
+	static const char answer[] =
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK";
+
+	for (;;) {
+		char buf[4096];
+		int fd = accept(listener, NULL, NULL);
+
+		if (fd < 0 || read(fd, buf, sizeof(buf)) <= 0 ||
+		    write(fd, answer, sizeof(answer) - 1) < 0)
+			_exit(1);
+		close(fd);
+	}
+}
+
+static void an_engine_may_be_asked_anew_for_ever(void **state _unused_)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_free_ char *sock = xasprintf("%s/often", tmp);
+	_cleanup_(dink_place_freep) struct dink_place *host = dink_place_host();
+	_cleanup_(dink_engine_freep) struct dink_engine *e = NULL;
+	_cleanup_close_ int listener = -1;
+	int bad = 0;
+	pid_t pid;
+
+	assert_int_equal(dink_unix_listen(sock, 0600, &listener, &err), 0);
+	pid = fork();
+	if (pid == 0)
+		serve_once_each(listener);
+	e = dink_engine_new(host, sock);
+	for (int i = 0; i < 200 && bad == 0; i++)
+		bad = dink_engine_wait_ready(e, 1000, &err) == 0 ? 0 : i + 1;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(bad, 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +252,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(proc_root_is_followed),
 		cmocka_unit_test(a_dead_container_is_told),
 		cmocka_unit_test(monitor_answers),
+		cmocka_unit_test(an_engine_may_be_asked_anew_for_ever),
 	};
 
 	if (argc == 6 && STREQ(argv[3], "monitor"))

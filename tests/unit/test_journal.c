@@ -4,6 +4,10 @@
 
 #include "provision/step/step.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
 #define INTENT                                                                                     \
 	"{\"seq\":1,\"event\":\"intent\",\"step\":1,\"key\":\"a\",\"kind\":\"k\",\"params\":{}}\n"
 #define DONE "{\"seq\":2,\"event\":\"done\",\"step\":1,\"identity\":{\"id\":\"x\"},\"ms\":5}\n"
@@ -103,6 +107,34 @@ static void test_append_after_torn_end(void **state)
 	assert_int_equal(again->n_records, 2);
 }
 
+/* A disk that fills up in the middle of a line: that line is lost, and no other. */
+static void test_full_disk(void **state)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {}, full = {};
+	_cleanup_(dink_journal_freep) struct dink_journal *j = NULL, *again = NULL;
+	_cleanup_json_ struct json_object *params = dink_json_new();
+	_cleanup_free_ char *path = xasprintf("%s/full", (char *)*state);
+	struct dink_record *a, *b;
+	struct rlimit old, less;
+	struct stat st;
+
+	assert_int_equal(dink_journal_open(path, &j, &err), 0);
+	assert_int_equal(dink_journal_intent(j, "a", "k", params, &a, &err), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	less = (struct rlimit){.rlim_cur = (rlim_t)st.st_size + 10, .rlim_max = old.rlim_max};
+	assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
+	assert_int_equal(dink_journal_intent(j, "b", "k", params, &b, &full), -EFBIG);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(dink_journal_undone(j, a, &err), 0);
+	assert_int_equal(dink_journal_intent(j, "c", "k", params, &b, &err), 0);
+	assert_int_equal(dink_journal_load(path, &again, &err), 0);
+	assert_int_equal(again->n_records, 2);
+	assert_null(dink_journal_live(again, "a"));
+	assert_non_null(dink_journal_live(again, "c"));
+}
+
 static void test_missing(void **state)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
@@ -118,7 +150,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_torn_end),
 		cmocka_unit_test(test_damaged_middle), cmocka_unit_test(test_append_after_torn_end),
-		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_missing),	       cmocka_unit_test(test_full_disk),
 	};
 
 	return cmocka_run_group_tests(tests, unit_tmpdir, unit_rmdir);
