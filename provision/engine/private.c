@@ -554,9 +554,13 @@ static int wait_runtime(const struct dink_private_paths *p, const char *name, st
 		if (json_object_is_type(runtimes, json_type_object) &&
 		    json_object_object_get_ex(runtimes, name, &one))
 			return 0;
-		if (dink_now_ms() > end)
-			return dink_err_set(err, DINK_E_CHILD, ETIMEDOUT,
-					    "the private engine does not take runtime %s", name);
+		if (dink_now_ms() > end) {
+			(void)dink_err_set(
+				err, DINK_E_CHILD, ETIMEDOUT,
+				"the private engine does not take runtime %s, after %d s", name,
+				RELOAD_MS / 1000);
+			return dink_err_hint(err, "its log is %s", p->log);
+		}
 		usleep(20000);
 	}
 }

@@ -90,3 +90,16 @@ the_hosts_is() {
 	[[ $output == *"timeout waiting for containerd to start"* ]]
 	[ "$(wc -l <"$T/starts")" -eq 3 ]
 }
+
+@test "a guest has as long to start as up --timeout says" {
+	command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
+	mkdir "$T/bin"
+	printf '#!/bin/sh\nsleep 6\nexec %s "$@"\n' "$(command -v qemu-system-x86_64)" \
+		>"$T/bin/qemu-system-x86_64"
+	chmod +x "$T/bin/qemu-system-x86_64"
+	sed "s/^name: .*/name: $name/" scenarios/vm.yaml >"$scenario"
+	PATH=$T/bin:$PATH run -5 "$DINK" up -q --timeout 3s "$scenario"
+	[[ $output == *"the guest did not start within 3 s"* ]]
+	PATH=$T/bin:$PATH "$DINK" up -q --timeout 4m "$scenario"
+	run -1 dx "$name/box" -- printenv DINK_BOOT_TIMEOUT
+}
