@@ -212,7 +212,8 @@ int vm_make_plan(const struct vm_globals *g, const struct dink_oci *oci,
 		return -ENOENT;
 	int r = choose_accel(g, &accel, err);
 	if (r == 0)
-		r = parse_timeout(g->boot_timeout, &boot_timeout_s, err);
+		r = parse_timeout(g->boot_timeout ? g->boot_timeout : oci->boot_timeout,
+				  &boot_timeout_s, err);
 	if (r < 0)
 		return r;
 	if (!realpath(state->dir, dir))

@@ -202,7 +202,7 @@ static int start_targets(struct job *j, int r, struct dink_err *err)
 			if (!t->stopped)
 				continue;
 			rc = wait ? await_ready(t, r < 0 ? &later : err)
-				  : dink_engine_start(t->reach.parent, t->reach.container,
+				  : dink_engine_start(t->reach.parent, t->reach.container, 0,
 						      r < 0 ? &later : err);
 			if (rc < 0 && r == 0)
 				r = dink_err_push(err, "starting %s again", t->store.layer);

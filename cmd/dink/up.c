@@ -30,7 +30,7 @@ static const struct dink_opt up_options[] = {
 	{0, "timings", DINK_OPT_FLAG, offsetof(struct up_opts, timings), NULL,
 	 "show where the time went, step by step", DINK_COMPLETE_NONE},
 	{0, "timeout", DINK_OPT_DURATION, offsetof(struct up_opts, timeout_ms), "TIME",
-	 "how long to wait for each layer's engine (3m)", DINK_COMPLETE_NONE},
+	 "how long to wait for each layer's guest, then its engine (3m)", DINK_COMPLETE_NONE},
 	{0, "wait", DINK_OPT_FLAG, offsetof(struct up_opts, wait), NULL,
 	 "wait while another dink is at work on the instance", DINK_COMPLETE_NONE},
 	{0, "name", DINK_OPT_STRING, offsetof(struct up_opts, name), "NAME",

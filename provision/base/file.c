@@ -2,13 +2,17 @@
 #include "provision/base/file.h"
 
 #include "provision/base/mem.h"
+#include "provision/base/proc.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/un.h>
+
+enum { LOCK_AGAIN_MS = 20 };
 
 int dink_fd_read_all(int fd, size_t max_bytes, char **ret_text, size_t *ret_len,
 		     struct dink_err *err)
@@ -357,9 +361,16 @@ int dink_lock(const char *path, bool wait, int *ret_fd, struct dink_err *err)
 
 	if (fd < 0)
 		return dink_err_set(err, DINK_E_HOST, errno, "open lock %s", path);
-	do {
-		r = flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB));
-	} while (r < 0 && errno == EINTR && wait);
+	/* asked again and again: a signal that another thread takes would not end a waiting flock() */
+	while ((r = flock(fd, LOCK_EX | LOCK_NB)) < 0 && errno == EWOULDBLOCK && wait) {
+		struct pollfd p = {.fd = dink_interrupt_fd(), .events = POLLIN};
+
+		if (dink_interrupted())
+			return dink_err_set(err, DINK_E_INTR, EINTR,
+					    "interrupted while another process had the lock %s",
+					    path);
+		(void)poll(&p, 1, LOCK_AGAIN_MS);
+	}
 	if (r < 0 && errno == EWOULDBLOCK)
 		return dink_err_set(err, DINK_E_BUSY, EWOULDBLOCK,
 				    "%s is locked by another process", path);

@@ -54,7 +54,7 @@ int dink_mount_points(struct dink_strv *ret, struct dink_err *err) _must_check_;
 
 /*
  * dink_lock() - an exclusive flock() on path (made if missing), released when the fd is closed
- * @wait: false returns -EWOULDBLOCK with DINK_E_BUSY
+ * @wait: until it is free or a signal is caught (DINK_E_INTR); false: -EWOULDBLOCK with DINK_E_BUSY
  */
 int dink_lock(const char *path, bool wait, int *ret_fd, struct dink_err *err) _must_check_;
 

@@ -164,9 +164,10 @@ static int container_call(struct dink_engine *e, const char *method, const char 
 	return call(e, method, path, NULL, timeout_ms, ret, ret_status, err);
 }
 
-int dink_engine_start(struct dink_engine *e, const char *id, struct dink_err *err)
+int dink_engine_start(struct dink_engine *e, const char *id, uint32_t timeout_ms,
+		      struct dink_err *err)
 {
-	int r = container_call(e, "POST", id, "/start", 0, NULL, NULL, err);
+	int r = container_call(e, "POST", id, "/start", timeout_ms, NULL, NULL, err);
 
 	if (r < 0)
 		(void)dink_err_push(err, "starting container %.12s", id);

@@ -107,7 +107,9 @@ int dink_engine_save(struct dink_engine *e, const char *ref,
 /* dink_engine_create() - returns the container id; spec is the Engine API's create body */
 int dink_engine_create(struct dink_engine *e, const char *name, struct json_object *spec,
 		       char **ret_id, struct dink_err *err) _must_check_;
-int dink_engine_start(struct dink_engine *e, const char *id, struct dink_err *err) _must_check_;
+/* dink_engine_start() - timeout_ms: without an answer; 0 = as for any other request */
+int dink_engine_start(struct dink_engine *e, const char *id, uint32_t timeout_ms,
+		      struct dink_err *err) _must_check_;
 /* dink_engine_inspect() - -ENOENT with err empty if there is no such container */
 int dink_engine_inspect(struct dink_engine *e, const char *id, struct json_object **ret,
 			struct dink_err *err) _must_check_;
@@ -143,11 +145,15 @@ struct dink_exec {
 int dink_engine_exec(struct dink_engine *e, const struct dink_exec *x,
 		     struct dink_err *err) _must_check_;
 /*
- * dink_engine_exec_capture() - run, no stdin, both outputs captured (bounded by max bytes)
+ * dink_engine_exec_capture() - run, no stdin, both outputs captured (bounded by max bytes and five
+ * minutes)
  * Return: the exit code; *ret_out is NUL-terminated and set for every exit code.
  */
 int dink_engine_exec_capture(struct dink_engine *e, const char *container, char *const *argv,
 			     size_t max, char **ret_out, struct dink_err *err) _must_check_;
+/* dink_engine_exec_read() - the same for any bytes, which are added to ret */
+int dink_engine_exec_read(struct dink_engine *e, const char *container, char *const *argv,
+			  size_t max, struct dink_str *ret, struct dink_err *err) _must_check_;
 /*
  * dink_engine_attach() - the container's own stdio (a layer with tty and a command); returns its
  * exit code, 0 where it still runs (detached with ctrl-p ctrl-q). argv, env, user are not used;

@@ -25,6 +25,7 @@
 
 enum { RESIZE_TRIES = 20, RESIZE_EVERY_MS = 50, KILL_AFTER = 2, DETACHED_WAIT_MS = 300 };
 enum { START_MS = 5000, START_EVERY_US = 20000 };
+enum { CAPTURE_MS = 300000 }; /* what is asked in a layer has an answer by then */
 
 /*
  * Docker's own detach keys (ctrl-p ctrl-q) would hold back every ctrl-p in a shell; these are keys
@@ -48,6 +49,7 @@ struct session {
 	bool is_exec;
 	int resizes_left;
 	int interrupts;
+	uint64_t deadline_ms;	 /* 0 = none */
 	struct dink_str refused; /* see REFUSAL */
 };
 
@@ -220,9 +222,10 @@ static int run_stream(struct session *s, int sock, struct dink_str *early, struc
 		.capture_max = max,
 		.winch_fd = x->tty ? x->winch_fd : -1,
 		.on_winch = follow_size,
-		.on_interrupt = pass_interrupt,
+		.on_interrupt = capture ? NULL : pass_interrupt,
 		.on_tick = x->tty ? try_first_size : NULL,
 		.tick_ms = RESIZE_EVERY_MS,
+		.deadline_ms = s->deadline_ms,
 		.ctx = s,
 	};
 	int r = dink_stream_run(&st, err);
@@ -278,6 +281,14 @@ static int settle_refused(struct session *s, int code, int64_t pid)
 	return code;
 }
 
+static int end_overdue(struct session *s, struct dink_err *err)
+{
+	(void)signal_process(s, SIGKILL);
+	(void)dink_err_set(err, DINK_E_CHILD, ETIMEDOUT, "the command did not end within %d s",
+			   CAPTURE_MS / 1000);
+	return dink_err_hint(err, "a layer that answers nothing: dink down, then dink up");
+}
+
 /* The exit code, once the process is gone; its output may have ended long before. */
 static int wait_exec(struct session *s, struct dink_err *err)
 {
@@ -294,8 +305,12 @@ static int wait_exec(struct session *s, struct dink_err *err)
 		if (!dink_json_bool_or(o, "Running", false))
 			return settle_refused(s, (int)(dink_json_int_or(o, "ExitCode", 255) & 0xff),
 					      dink_json_int_or(o, "Pid", 0));
+		if (s->deadline_ms && dink_now_ms() >= s->deadline_ms)
+			return end_overdue(s, err);
 		(void)poll(&p, 1, pause);
 		pause = pause < 200 ? pause * 2 : 200;
+		if (dink_interrupted() && s->deadline_ms)
+			return dink_err_set(err, DINK_E_INTR, EINTR, "interrupted");
 		if (dink_interrupted()) {
 			int sig = dink_interrupted();
 
@@ -317,6 +332,8 @@ static int run_exec(struct dink_engine *e, const struct dink_exec *x, struct din
 	_cleanup_free_ char *path = NULL;
 	int r;
 
+	if (capture)
+		s.deadline_ms = dink_now_ms() + CAPTURE_MS;
 	r = create_exec(&s, err);
 	if (r < 0)
 		return r;
@@ -341,6 +358,8 @@ static int run_exec(struct dink_engine *e, const struct dink_exec *x, struct din
 		(void)signal_process(&s, SIGPIPE);
 		return 128 + SIGPIPE;
 	}
+	if (r == -ETIMEDOUT && !dink_err_is_set(err))
+		return end_overdue(&s, err);
 	if (r < 0)
 		return r;
 	return wait_exec(&s, err);
@@ -355,8 +374,8 @@ int dink_engine_exec(struct dink_engine *e, const struct dink_exec *x, struct di
 	return r;
 }
 
-int dink_engine_exec_capture(struct dink_engine *e, const char *container, char *const *argv,
-			     size_t max, char **ret_out, struct dink_err *err)
+int dink_engine_exec_read(struct dink_engine *e, const char *container, char *const *argv,
+			  size_t max, struct dink_str *ret, struct dink_err *err)
 {
 	struct dink_exec x = {.container = container,
 			      .argv = argv,
@@ -364,14 +383,21 @@ int dink_engine_exec_capture(struct dink_engine *e, const char *container, char 
 			      .out = -1,
 			      .errfd = -1,
 			      .winch_fd = -1};
-	_cleanup_str_ struct dink_str capture = {};
-	int r = run_exec(e, &x, &capture, max, err);
+	int r = run_exec(e, &x, ret, ret->len + max, err);
 
-	if (r < 0) {
+	if (r < 0)
 		(void)dink_err_push(err, "running %s in container %s", argv[0], container);
-		return r;
-	}
-	*ret_out = dink_str_take(&capture);
+	return r;
+}
+
+int dink_engine_exec_capture(struct dink_engine *e, const char *container, char *const *argv,
+			     size_t max, char **ret_out, struct dink_err *err)
+{
+	_cleanup_str_ struct dink_str capture = {};
+	int r = dink_engine_exec_read(e, container, argv, max, &capture, err);
+
+	if (r >= 0)
+		*ret_out = dink_str_take(&capture);
 	return r;
 }
 

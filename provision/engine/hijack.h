@@ -48,6 +48,7 @@ struct dink_stream {
 	/* called every tick_ms from the start until it returns false; NULL = never */
 	bool (*on_tick)(void *ctx);
 	int tick_ms;
+	uint64_t deadline_ms; /* of dink_now_ms(): -ETIMEDOUT without an error's text; 0 = none */
 	void *ctx;
 };
 /* dink_stream_run() - 0 at the stream's end; -EPIPE: nobody reads our output any more */

@@ -332,10 +332,15 @@ static struct curl_slist *set_options(struct exchange *x, const char *url)
 	return headers;
 }
 
+static uint32_t timeout_of(const struct dink_http *h)
+{
+	return h->timeout_ms ? h->timeout_ms : DINK_HTTP_TIMEOUT_MS;
+}
+
 /* Turns the crank until the exchange ended; 0 with *ret_code, -EINTR, -ETIMEDOUT. */
 static int drive(struct exchange *x, CURLcode *ret_code)
 {
-	uint32_t timeout_ms = x->h->timeout_ms ? x->h->timeout_ms : DINK_HTTP_TIMEOUT_MS;
+	uint32_t timeout_ms = timeout_of(x->h);
 	int running = 1, left;
 
 	x->last_ms = dink_now_ms();
@@ -374,8 +379,8 @@ static int explain(struct exchange *x, int r, CURLcode code, struct dink_err *er
 		return dink_err_set(err, DINK_E_INTR, EINTR, "%s %.*s", h->method, plain, h->path);
 	if (r == -ETIMEDOUT)
 		return dink_err_set(err, DINK_E_CHILD, ETIMEDOUT,
-				    "the engine at %s did not answer %s %.*s", x->e->socket,
-				    h->method, plain, h->path);
+				    "the engine at %s did not answer %s %.*s, after %u s",
+				    x->e->socket, h->method, plain, h->path, timeout_of(h) / 1000);
 	return dink_err_set(err, DINK_E_CHILD, ECONNRESET, "%s %.*s on %s: %s", h->method, plain,
 			    h->path, x->e->socket, curl_easy_strerror(code));
 }

@@ -26,6 +26,7 @@ enum {
 	READY_MS = 60000,
 	STOP_GRACE_MS = 30000,
 	RELOAD_MS = 10000,
+	STARTS_MAX = 3,
 	LOG_TAIL = 2048,
 	LOG_MAX = 4 << 20,
 };
@@ -424,6 +425,41 @@ static int spawn_daemon(const struct dink_private_paths *p, struct record *rec,
 	return r < 0 ? r : dink_cmd_go(&cmd, rec->pid.pid, err);
 }
 
+/*
+ * Whether dockerd ended since its own containerd, for which it waits 15 s, was slower: on a machine
+ * as busy as that the next start, with all of it in memory, is quicker.
+ */
+static bool gave_up_waiting(const struct dink_private_paths *p, const struct record *rec)
+{
+	_cleanup_free_ char *tail = log_tail(p);
+
+	return !rec->podman && !dink_pid_alive(&rec->pid) &&
+	       dink_ends_with(tail, "timeout waiting for containerd to start\n");
+}
+
+static int start_daemon(const struct dink_private_paths *p, struct record *rec,
+			const struct dink_progress *progress, struct dink_err *err)
+{
+	struct dink_pid stray;
+
+	for (int starts = 1;; starts++) {
+		int r = spawn_daemon(p, rec, err);
+
+		if (r >= 0)
+			r = wait_started(p, &rec->pid, progress, err);
+		if (r >= 0 || starts == STARTS_MAX || !gave_up_waiting(p, rec))
+			return r;
+		dink_debug("engine", "the private engine gave up on its containerd, start %d of %d",
+			   starts + 1, STARTS_MAX);
+		dink_err_clear(err);
+		while (dink_private_find(p, &stray) == 1) {
+			r = dink_pid_end(&stray, STOP_GRACE_MS, err);
+			if (r < 0)
+				return r;
+		}
+	}
+}
+
 /* @first: the number of the bridge to try first */
 static int start_engine(const struct dink_private_paths *p, unsigned first,
 			const struct dink_progress *progress, struct dink_err *err)
@@ -451,9 +487,7 @@ static int start_engine(const struct dink_private_paths *p, unsigned first,
 	if (r >= 0 && !rec.podman)
 		r = make_net(p, first, &rec, err);
 	if (r >= 0)
-		r = spawn_daemon(p, &rec, err);
-	if (r >= 0)
-		r = wait_started(p, &rec.pid, progress, err);
+		r = start_daemon(p, &rec, progress, err);
 	if (r < 0) {
 		_cleanup_(dink_err_clear) struct dink_err second = {};
 
@@ -520,9 +554,13 @@ static int wait_runtime(const struct dink_private_paths *p, const char *name, st
 		if (json_object_is_type(runtimes, json_type_object) &&
 		    json_object_object_get_ex(runtimes, name, &one))
 			return 0;
-		if (dink_now_ms() > end)
-			return dink_err_set(err, DINK_E_CHILD, ETIMEDOUT,
-					    "the private engine does not take runtime %s", name);
+		if (dink_now_ms() > end) {
+			(void)dink_err_set(
+				err, DINK_E_CHILD, ETIMEDOUT,
+				"the private engine does not take runtime %s, after %d s", name,
+				RELOAD_MS / 1000);
+			return dink_err_hint(err, "its log is %s", p->log);
+		}
 		usleep(20000);
 	}
 }

@@ -172,17 +172,18 @@ static size_t pending_bytes(const struct relay *rl)
 	return rl->out[0].bytes.len - rl->out[0].done + rl->out[1].bytes.len - rl->out[1].done;
 }
 
+/* How long poll() may wait: until the next tick or the deadline, whichever is there and is first. */
 static int run_tick(struct relay *rl)
 {
-	uint64_t now = dink_now_ms();
+	uint64_t now = dink_now_ms(), next = rl->s->deadline_ms;
 
-	if (!rl->next_tick)
-		return -1;
-	if (now >= rl->next_tick)
+	if (rl->next_tick && now >= rl->next_tick)
 		rl->next_tick = rl->s->on_tick(rl->s->ctx) ? now + (uint64_t)rl->s->tick_ms : 0;
-	if (!rl->next_tick)
+	if (rl->next_tick && (!next || rl->next_tick < next))
+		next = rl->next_tick;
+	if (!next)
 		return -1;
-	return rl->next_tick > now ? (int)(rl->next_tick - now) : 0;
+	return next > now ? (int)(next - now) : 0;
 }
 
 enum { P_SOCK, P_IN, P_OUT, P_ERR, P_WINCH, P_INTR, P_COUNT };
@@ -279,6 +280,8 @@ static int run_relay(struct relay *rl)
 			memset(p, 0, sizeof(p));
 		}
 		r = handle_polls(rl, p);
+		if (r == 0 && s->deadline_ms && dink_now_ms() >= s->deadline_ms)
+			return -ETIMEDOUT;
 	}
 	if (r == 0 && !s->raw && !dink_mux_is_whole(&rl->mux))
 		return dink_err_set(rl->err, DINK_E_CHILD, ECONNRESET,

@@ -124,8 +124,8 @@ static const struct dink_explain_entry entries[] = {
 		.patterns = {"failed to start containerd: timeout waiting for containerd to start"},
 		.cause = "a killed daemon left containerd's pid file, whose number now is another "
 			 "process's; or the machine is too slow for the 15 s that dockerd waits",
-		.fix = "a tmpfs on /run, as layers with a daemon have; fewer guests at once under "
-		       "TCG",
+		.fix = "a tmpfs on /run, as layers with a daemon have; the recipe docker-host, "
+		       "whose dockerd waits longer",
 		.scenario = "daemon: docker",
 		.source = "docs/privileges.md, tmpfs /run; docs/design.md, departures",
 	},

@@ -6,9 +6,12 @@
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
 #include "provision/engine/engine.h"
+#include "provision/engine/http.h"
+#include "provision/scenario/scenario.h"
 #include "provision/step/image_sync.h"
 #include "provision/step/instance.h"
 #include "provision/step/kinds.h"
+#include "provision/vm/oci.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -297,6 +300,19 @@ static bool hosts_are_right(struct dink_step_ctx *ctx, struct json_object *param
 	return json_object_equal(dink_json_get(host, "ExtraHosts"), has);
 }
 
+/* A guest has as long to start as its engine then has to answer. */
+static void set_patience(struct dink_step_ctx *ctx, struct json_object *params,
+			 struct json_object *body)
+{
+	_cleanup_free_ char *word = NULL;
+
+	if (!STREQ(dink_json_str_or(params, "runtime", ""),
+		   dink_runtime_name(DINK_RUNTIME_DINK_VM)))
+		return;
+	word = xasprintf(DINK_OCI_BOOT_TIMEOUT "=%u", (dink_step_timeout_ms(ctx) + 999) / 1000);
+	json_object_array_add(dink_json_member(body, "Env", true), json_object_new_string(word));
+}
+
 static int make_body(struct dink_step_ctx *ctx, struct json_object *params,
 		     struct json_object **ret, struct dink_err *err)
 {
@@ -310,6 +326,7 @@ static int make_body(struct dink_step_ctx *ctx, struct json_object *params,
 	    (!ref && !registry))
 		return dink_err_set(err, DINK_E_BUG, 0, "a container step without spec or image");
 	dink_json_set_str(body, "Image", registry ? registry : ref);
+	set_patience(ctx, params, body);
 	host = dink_json_member(body, "HostConfig", false);
 	r = add_seccomp(params, host, err);
 	if (r == 0)
@@ -373,7 +390,7 @@ static int apply_container(struct dink_step_ctx *ctx, struct json_object *params
 		r = dink_engine_create(e, dink_json_str_or(params, "container", ""), body, &id,
 				       err);
 	if (r == 0)
-		r = dink_engine_start(e, id, err);
+		r = dink_engine_start(e, id, dink_step_timeout_ms(ctx) + DINK_HTTP_TIMEOUT_MS, err);
 	if (r < 0)
 		return r;
 	*ret = dink_json_new();
@@ -538,9 +555,12 @@ static int ask_ready(struct dink_step_ctx *ctx, const char *layer, bool last, st
 	died = r.parent && r.n_hops > 1 && !r.running;
 	if (!died && !last)
 		return 0;
-	dink_err_set(err, DINK_E_CHILD, died ? 0 : ETIMEDOUT, "%s",
-		     died ? "the layer ended before its engine answered"
-			  : "the engine does not answer");
+	if (died)
+		dink_err_set(err, DINK_E_CHILD, 0, "the layer ended before its engine answered");
+	else
+		dink_err_set(err, DINK_E_CHILD, ETIMEDOUT,
+			     "the engine does not answer after %u s (dink up --timeout)",
+			     dink_step_timeout_ms(ctx) / 1000);
 	tell_logs(&r, err);
 	return dink_err_hint(err, "dink up --keep leaves it for dink logs %s", layer);
 }

@@ -4,7 +4,9 @@
 #include "provision/base/dirs.h"
 #include "provision/base/file.h"
 #include "provision/base/proc.h"
+#include "provision/base/units.h"
 #include "provision/engine/engine.h"
+#include "provision/engine/place.h"
 #include "provision/step/instance.h"
 #include "provision/step/kinds.h"
 
@@ -12,7 +14,7 @@
 #include <poll.h>
 #include <sys/stat.h>
 
-enum { ENGINE_ANSWER_MS = 20000 };
+enum { ENGINE_ANSWER_MS = 20000, FORWARDER_MS = 30000 };
 
 static const struct dink_step_kind *registered[8];
 static size_t n_registered;
@@ -423,16 +425,15 @@ static int forward_argv(struct dink_step_ctx *ctx, struct json_object *params,
 /* The forwarder says one byte on its stdout once it listens everywhere. */
 static int wait_forwarder(int fd, struct dink_err *err)
 {
-	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int r = dink_wait_fd(fd, POLLIN, dink_now_ms() + FORWARDER_MS);
 	char byte;
-	int n;
 
-	do
-		n = poll(&p, 1, 10000);
-	while (n < 0 && errno == EINTR && !dink_interrupted());
-	if (n <= 0)
-		return dink_err_set(err, DINK_E_CHILD, n ? errno : ETIMEDOUT,
-				    "the forwarder did not start");
+	if (r == -EINTR)
+		return dink_err_set(err, DINK_E_INTR, EINTR, "interrupted");
+	if (r < 0)
+		return dink_err_set(err, DINK_E_CHILD, -r,
+				    "the forwarder of the layers' sockets is not ready after %d s",
+				    FORWARDER_MS / 1000);
 	if (read(fd, &byte, 1) != 1)
 		return dink_err_set(err, DINK_E_CHILD, 0, "the forwarder ended at its start");
 	return 0;

@@ -4,16 +4,19 @@
  *
  * What is there is asked for, and only what is missing is done, since a step like this one finds
  * any state: nothing, one node of three lost, all of them back from their kept disks with other
- * addresses. A swarm that answers is joined. If none does, a manager that remembers one begins it
- * anew with its services and networks (force-new-cluster); without such a manager it is a new one.
+ * addresses. A swarm that answers is joined. If none does, the manager that has seen most of one, by
+ * its log, begins it anew with its services and networks (force-new-cluster); without such a manager
+ * it is a new one.
  *
  * Tokens go from daemon to daemon through this process and are written nowhere.
  */
+#include "provision/base/log.h"
 #include "provision/base/mem.h"
 #include "provision/base/proc.h"
 #include "provision/base/units.h"
 #include "provision/step/instance.h"
 #include "provision/step/kinds.h"
+#include "provision/step/raft.h"
 
 #include <poll.h>
 
@@ -23,6 +26,8 @@ enum {
 	POLL_MS = 500,
 	COME_BACK_MS = 40000, /* a daemon that was restarted finds its swarm by itself in less */
 	NODE_ID_MAX = 64,
+	LOG_PIECE = 1 << 20,
+	LOG_PIECES = 80,       /* a log is cut at 64 MiB, behind the record that goes beyond */
 	SLOW_HEARTBEAT_S = 12, /* without KVM; Docker's own is 5 s, and three missed are a loss */
 };
 
@@ -67,11 +72,13 @@ static bool pause_until(uint64_t end)
 	return !dink_interrupted();
 }
 
-static int tell_timeout(const struct node *n, const char *what, struct dink_err *err)
+static int tell_timeout(const struct swarm *s, const struct node *n, const char *what,
+			struct dink_err *err)
 {
 	if (dink_interrupted())
 		return dink_err_set(err, DINK_E_INTR, EINTR, "interrupted");
-	dink_err_set(err, DINK_E_CHILD, ETIMEDOUT, "%s %s", n->layer, what);
+	dink_err_set(err, DINK_E_CHILD, ETIMEDOUT, "%s %s, after %u s (dink up --timeout)",
+		     n->layer, what, dink_step_timeout_ms(s->ctx) / 1000);
 	return dink_err_hint(err, "dink up --keep leaves it for dink exec %s -- docker info",
 			     n->layer);
 }
@@ -201,7 +208,7 @@ static struct json_object *new_request(const struct node *n)
 	return o;
 }
 
-/* The manager that remembers a swarm, else the first one. */
+/* The first of those that remember a swarm, else the first one. */
 static struct node *first_manager(struct swarm *s)
 {
 	struct node *first = NULL;
@@ -217,6 +224,61 @@ static struct node *first_manager(struct swarm *s)
 	return first;
 }
 
+/* Its newest log, piece by piece, from the file's end of what is written; nothing if it has none. */
+static void read_log(struct node *n, struct dink_raft_end *ret)
+{
+	static const char script[] = "for f in \"$1\"/swarm/raft/wal-*/*.wal; do :; done\n"
+				     "exec dd if=\"$f\" bs=\"$2\" skip=\"$3\" count=1 2>/dev/null";
+	_cleanup_(dink_err_clear) struct dink_err quiet = {};
+	_cleanup_free_ char *size = xasprintf("%d", LOG_PIECE);
+	_cleanup_str_ struct dink_str log = {};
+	_cleanup_json_ struct json_object *info = NULL;
+	int r = dink_engine_info(n->engine, &info, &quiet);
+
+	*ret = (struct dink_raft_end){};
+	for (int i = 0; r == 0 && i < LOG_PIECES; i++) {
+		_cleanup_free_ char *skip = xasprintf("%d", i);
+		_cleanup_strv_ struct dink_strv argv = {};
+		size_t had = log.len;
+
+		dink_strv_addl(&argv, "/bin/sh", "-c", script, "sh",
+			       dink_json_str_or(info, "DockerRootDir", "/var/lib/docker"), size,
+			       skip, NULL);
+		r = dink_engine_exec_read(n->reach.parent, n->reach.container, argv.v, LOG_PIECE,
+					  &log, &quiet);
+		if (r == 0)
+			r = dink_raft_read(log.s, log.len, ret);
+		if (log.len == had)
+			break;
+	}
+	dink_debug("step", "the log of %s ends at %llu.%llu %s", n->layer,
+		   (unsigned long long)ret->term, (unsigned long long)ret->index,
+		   quiet.msg ? quiet.msg : "");
+}
+
+/*
+ * Where no majority can be had, what only those have that are lost is lost. Of those that are left
+ * the one whose log goes furthest forgets least: another might have been away for long before.
+ */
+static struct node *best_manager(struct swarm *s)
+{
+	struct node *best = first_manager(s);
+	struct dink_raft_end furthest, end;
+	bool known = false;
+
+	for (struct node *n = s->nodes; n < s->nodes + s->n; n++) {
+		if (!n->manager || is_state(n, "inactive") || dink_interrupted())
+			continue;
+		read_log(n, &end);
+		if (!known || dink_raft_is_newer(&end, &furthest)) {
+			best = n;
+			furthest = end;
+		}
+		known = true;
+	}
+	return best;
+}
+
 /* A guest without KVM is at times not heard for longer, and its tasks would be moved for nothing. */
 static struct json_object *slow_spec(void)
 {
@@ -229,7 +291,7 @@ static struct json_object *slow_spec(void)
 
 static int begin(struct swarm *s, struct dink_err *err)
 {
-	struct node *n = first_manager(s);
+	struct node *n = best_manager(s);
 	_cleanup_json_ struct json_object *body = n ? new_request(n) : NULL;
 	uint64_t end = dink_now_ms() + dink_step_timeout_ms(s->ctx);
 	int r;
@@ -247,7 +309,7 @@ static int begin(struct swarm *s, struct dink_err *err)
 				     n->layer);
 	while (!leads(s, n))
 		if (!pause_until(end))
-			return tell_timeout(n, "began a swarm that does not answer", err);
+			return tell_timeout(s, n, "began a swarm that does not answer", err);
 	return 0;
 }
 
@@ -281,7 +343,7 @@ static int find_or_begin(struct swarm *s, struct dink_err *err)
 		if (!majority_comes_back(s))
 			return begin(s, err);
 		if (!pause_until(end))
-			return tell_timeout(first_manager(s), "finds no majority of its swarm",
+			return tell_timeout(s, first_manager(s), "finds no majority of its swarm",
 					    err);
 	}
 }
@@ -300,8 +362,11 @@ static int ask_leader(struct swarm *s, const char *path, struct json_object **re
 			return 0;
 		if (pause_until(end))
 			continue;
+		if (dink_interrupted())
+			return tell_timeout(s, s->leader, "", err);
 		dink_err_move(err, &why);
-		return dink_err_push(err, "the daemon of %s", s->leader->layer);
+		return dink_err_push(err, "the daemon of %s, asked for %u s", s->leader->layer,
+				     dink_step_timeout_ms(s->ctx) / 1000);
 	}
 }
 
@@ -327,7 +392,7 @@ static int wait_in(struct swarm *s, struct node *n, uint64_t ms, struct dink_err
 		if (r < 0 || is_in(s, n))
 			return r;
 		if (!pause_until(end))
-			return tell_timeout(n, "does not become a ready node of the swarm", err);
+			return tell_timeout(s, n, "does not become a ready node of the swarm", err);
 	}
 }
 
@@ -368,7 +433,7 @@ static int bring_in(struct swarm *s, struct node *n, struct dink_err *err)
 	if (may_come_back(n) && wait_in(s, n, COME_BACK_MS, &quiet) == 0)
 		return 0;
 	if (dink_interrupted())
-		return tell_timeout(n, "", err);
+		return tell_timeout(s, n, "", err);
 	if (!is_state(n, "inactive")) {
 		r = call(n, "/swarm/leave?force=1", NULL, err);
 		if (r < 0)

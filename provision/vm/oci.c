@@ -67,7 +67,8 @@ static void drop_words(struct json_object *process)
 		const char *s = json_object_get_string(json_object_array_get_idx(env, i));
 
 		if (dink_starts_with(s, DINK_OCI_DISK_OPTIONS "=") ||
-		    dink_starts_with(s, DINK_OCI_NESTED_KVM "="))
+		    dink_starts_with(s, DINK_OCI_NESTED_KVM "=") ||
+		    dink_starts_with(s, DINK_OCI_BOOT_TIMEOUT "="))
 			json_object_array_del_idx(env, i, 1);
 	}
 }
@@ -382,6 +383,7 @@ static int adapt_config(struct dink_oci *o, const struct dink_oci_size *size, st
 	if (r == 0) {
 		o->disk_options = find_word(process, DINK_OCI_DISK_OPTIONS);
 		nested = find_word(process, DINK_OCI_NESTED_KVM);
+		o->boot_timeout = find_word(process, DINK_OCI_BOOT_TIMEOUT);
 		r = dink_oci_adapt_process(process, err);
 	}
 	if (r < 0)
@@ -453,6 +455,7 @@ void dink_oci_free(struct dink_oci *o)
 	json_object_put(o->hooks);
 	json_object_put(o->annotations);
 	free(o->disk_options);
+	free(o->boot_timeout);
 	json_object_put(o->mounts);
 	free(o->bundle);
 	free(o->rootfs);

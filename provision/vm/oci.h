@@ -34,6 +34,8 @@ enum {
  * engine refuses where the host has none itself.
  */
 #define DINK_OCI_NESTED_KVM "DINK_NESTED_KVM"
+/* Environment "DINK_BOOT_TIMEOUT=SECONDS": --boot-timeout for this container. Not passed on. */
+#define DINK_OCI_BOOT_TIMEOUT "DINK_BOOT_TIMEOUT"
 
 /* Where the guest mounts them. */
 #define DINK_OCI_LOWER_DIR "/run/dink/root-lower"
@@ -74,6 +76,7 @@ struct dink_oci {
 	bool nested; /* /dev/kvm is among its devices: it wants VMs of its own */
 	char *hostname;
 	char *disk_options;	    /* DINK_OCI_DISK_OPTIONS, NULL = none given */
+	char *boot_timeout;	    /* DINK_OCI_BOOT_TIMEOUT, NULL = none given */
 	char *resolv;		    /* the host's file behind /etc/resolv.conf, NULL = none */
 	char *netns;		    /* path to join, NULL = a new one */
 	char *cgroups_path;	    /* of the host, NULL = the runtime chooses */

@@ -181,6 +181,26 @@ static void locks_exclude(void **state)
 	assert_int_equal(dink_lock(path, false, &b, &err), 0);
 }
 
+static void a_signal_ends_the_wait_for_a_lock(void **state)
+{
+	_cleanup_free_ char *path = xasprintf("%s/lock", (char *)*state);
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	_cleanup_close_ int a = -1, b = -1;
+
+	dink_catch_interrupts();
+	assert_int_equal(dink_lock(path, true, &a, &err), 0);
+	raise(SIGTERM);
+	assert_int_equal(dink_lock(path, true, &b, &err), -EINTR);
+	assert_int_equal(err.code, DINK_E_INTR);
+	dink_err_clear(&err);
+	/* one that is free is had all the same: cleaning up after a signal needs it */
+	close(TAKE_FD(a));
+	assert_int_equal(dink_lock(path, true, &b, &err), 0);
+	dink_interrupt_reset();
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+}
+
 static void child_output_and_status(void **state _unused_)
 {
 	_cleanup_(dink_err_clear) struct dink_err err = {};
@@ -349,6 +369,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(files_are_whole, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test_setup_teardown(sockets_of_any_length, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test_setup_teardown(locks_exclude, unit_tmpdir, unit_rmdir),
+		cmocka_unit_test_setup_teardown(a_signal_ends_the_wait_for_a_lock, unit_tmpdir,
+						unit_rmdir),
 		cmocka_unit_test(child_output_and_status),
 		cmocka_unit_test(child_that_is_not_there),
 		cmocka_unit_test(error_with_a_guests_words),

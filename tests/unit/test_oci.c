@@ -318,6 +318,18 @@ static void test_nested_word(void **state)
 	}
 }
 
+static void test_boot_timeout(void **state)
+{
+	_cleanup_(dink_oci_freep) struct dink_oci *o =
+		good("{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/\"},\"process\":{"
+		     "\"args\":[\"x\"],\"cwd\":\"/\",\"env\":[\"DINK_BOOT_TIMEOUT=7\",\"A=b\"]},"
+		     "\"linux\":{" NS "}}");
+
+	(void)state;
+	assert_string_equal(o->boot_timeout, "7");
+	assert_int_equal(dink_json_len(o->config, "process.env"), 1);
+}
+
 static void test_ids(void **state)
 {
 	static const char *const bad[] = {"", ".", "..", "../x", "a/b", "-x", "a b", "x\n"};
@@ -403,6 +415,7 @@ int main(void)
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_nested),
 		cmocka_unit_test(test_nested_word),
+		cmocka_unit_test(test_boot_timeout),
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test_setup_teardown(test_state, unit_tmpdir, unit_rmdir),
 		cmocka_unit_test_setup_teardown(test_folders_of_others, unit_tmpdir, unit_rmdir),

@@ -155,7 +155,7 @@ static int do_engine(const struct dink_place *at, struct dink_engine *e, const c
 	if (STREQ(what, "create"))
 		return do_create(e, a, err);
 	if (STREQ(what, "start"))
-		return dink_engine_start(e, a[0], err);
+		return dink_engine_start(e, a[0], 0, err);
 	if (STREQ(what, "stop"))
 		return dink_engine_stop(e, a[0], (uint32_t)atoi(a[1]), err);
 	if (STREQ(what, "remove"))
