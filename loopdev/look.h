@@ -20,8 +20,9 @@ struct dink_look_how {
 	const char *release;
 	const char *key; /* names this kernel's folder in the cache */
 	bool writable;
-	bool discards; /* blocks that the filesystem gives up are given back to the host */
-	bool leased;   /* the caller holds the image's lease */
+	bool discards;	  /* blocks that the filesystem gives up are given back to the host */
+	bool leased;	  /* the caller holds the image's lease */
+	const char *name; /* what errors call the image; NULL = by its path */
 	const struct dink_progress *progress; /* may be NULL */
 };
 
@@ -44,6 +45,7 @@ int dink_look_download(struct dink_look *i, const char *path, const char *to,
 /* Files and folders, owners and modes kept, into a folder that is there. */
 int dink_look_copy_out(struct dink_look *i, const char *path, const char *dir,
 		       struct dink_err *err) _must_check_;
+/* dink_look_copy_in() - see dink_disk_copy_in(), which does it whole or not at all */
 int dink_look_copy_in(struct dink_look *i, const char *file, const char *dir,
 		      struct dink_err *err) _must_check_;
 /* dink_look_resize_btrfs() - the filesystem to so many bytes; the file is as long already */
@@ -59,7 +61,7 @@ int dink_look_read(struct dink_look *i, const char *path, size_t max_bytes, char
 		   size_t *ret_len, struct dink_err *err) _must_check_;
 /* dink_look_has_folder() - 1 or 0 */
 int dink_look_has_folder(struct dink_look *i, const char *path, struct dink_err *err) _must_check_;
-/* dink_look_end() - writes out what was changed; an error here means that it may be lost */
+/* dink_look_end() - writes out what was changed; an error here means that some of it may be lost */
 int dink_look_end(struct dink_look *i, struct dink_err *err) _must_check_;
 void dink_look_free(struct dink_look *i);
 DEFINE_CLEANUP_PTR(struct dink_look, dink_look_free);

@@ -105,6 +105,14 @@ int dink_disk_trim(const char *path, const struct dink_look_how *how,
 		   struct dink_err *err) _must_check_;
 
 /*
+ * dink_disk_copy_in() - files and folders, owners and modes kept, into a folder of an image that
+ * nothing uses: all of them or none
+ * @how: it is done in a VM (loopdev/look.h)
+ */
+int dink_disk_copy_in(const char *path, char *const *files, size_t n, const char *dir,
+		      const struct dink_look_how *how, struct dink_err *err) _must_check_;
+
+/*
  * dink_disk_remove() - an image that nothing uses
  * @force: also a file that carries no filesystem, and its snapshots
  */

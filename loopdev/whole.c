@@ -2,6 +2,7 @@
 #include "loopdev/whole.h"
 
 #include "loopdev/loopdev.h"
+#include "provision/base/clone.h"
 #include "provision/base/file.h"
 #include "provision/base/units.h"
 
@@ -71,6 +72,21 @@ static bool other_loop_stays(const char *path, bool exclusive, uint32_t ms,
 	return false;
 }
 
+/*
+ * QEMU locks bytes of its own in an image: 100 and up for what it does, 101 for writing, 200 and up
+ * for what others may not. So those are seen that nobody of ours waits for any more: the one that a
+ * dink left that was killed, which lives for two seconds, and other people's.
+ */
+static bool has_qemu(int fd, bool exclusive)
+{
+	struct flock l = {.l_type = F_WRLCK,
+			  .l_whence = SEEK_SET,
+			  .l_start = exclusive ? 100 : 101,
+			  .l_len = exclusive ? 200 : 1};
+
+	return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
 /* What stands at path may be replaced? 1 it exists and may (leased), 0 nothing there. */
 static int check_target(const char *path, bool force, int *ret_lease, struct dink_err *err)
 {
@@ -117,8 +133,8 @@ static int open_partial(const char *partial, int *ret_fd, struct dink_err *err)
 		struct stat mine, there;
 		if (fd < 0)
 			return dink_err_set(err, DINK_E_HOST, errno, "create %s", partial);
-		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-			return dink_err_set(err, DINK_E_BUSY, errno, "%s is being made", partial);
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0 || has_qemu(fd, true))
+			return dink_err_set(err, DINK_E_BUSY, EBUSY, "%s is being made", partial);
 		if (fstat(fd, &mine) < 0)
 			return dink_err_set(err, DINK_E_HOST, errno, "stat %s", partial);
 		if (stat(partial, &there) == 0 && there.st_dev == mine.st_dev &&
@@ -135,7 +151,7 @@ static bool lock_within(int fd, int how, uint32_t ms)
 {
 	const uint64_t deadline = dink_now_ms() + ms;
 
-	while (flock(fd, how | LOCK_NB) < 0) {
+	while (flock(fd, how | LOCK_NB) < 0 || has_qemu(fd, how == LOCK_EX)) {
 		if (dink_now_ms() >= deadline)
 			return false;
 		usleep(5000);
@@ -204,6 +220,17 @@ int dink_whole_begin(struct dink_whole *w, const char *path, bool force, struct 
 	/* no block of a leftover must show through */
 	if (r == 0 && ftruncate(w->fd, 0) < 0)
 		r = dink_err_set(err, DINK_E_HOST, errno, "empty %s", w->partial);
+	return r < 0 ? dink_whole_end(w, r, err) : 0;
+}
+
+int dink_whole_begin_copy(struct dink_whole *w, const char *path,
+			  const struct dink_progress *progress, struct dink_err *err)
+{
+	int r = dink_whole_begin(w, path, true, err);
+
+	if (r < 0)
+		return r;
+	r = dink_clone_fd_flushing(w->old, w->fd, path, progress, err);
 	return r < 0 ? dink_whole_end(w, r, err) : 0;
 }
 

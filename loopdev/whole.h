@@ -6,6 +6,7 @@
 #pragma once
 
 #include "provision/base/err.h"
+#include "provision/base/progress.h"
 
 #include <stdbool.h>
 
@@ -22,6 +23,9 @@ struct dink_whole {
  */
 int dink_whole_begin(struct dink_whole *w, const char *path, bool force,
 		     struct dink_err *err) _must_check_;
+/* dink_whole_begin_copy() - of what is there, to be changed; DINK_E_BUSY while it is in use */
+int dink_whole_begin_copy(struct dink_whole *w, const char *path,
+			  const struct dink_progress *progress, struct dink_err *err) _must_check_;
 /*
  * dink_whole_end() - with the result so far: gives it its name, or removes it; returns the result
  * What it replaced stays leased until dink_whole_clear().

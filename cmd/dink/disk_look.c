@@ -12,8 +12,8 @@
 #include "provision/step/store.h"
 
 /* The kernel that images are read with; how borrows from k. */
-static int get_kernel(struct dink_args *args, bool writable, struct dink_kernel *k,
-		      struct dink_look_how *how, struct dink_err *err)
+static int get_kernel(struct dink_args *args, struct dink_kernel *k, struct dink_look_how *how,
+		      struct dink_err *err)
 {
 	const struct dink_kernel_want want = {};
 	int r;
@@ -24,7 +24,6 @@ static int get_kernel(struct dink_args *args, bool writable, struct dink_kernel 
 		.bzimage = k->bzimage,
 		.release = k->release,
 		.key = k->key,
-		.writable = writable,
 		.progress = args->quiet ? NULL : &args->progress,
 	};
 	return r;
@@ -42,15 +41,14 @@ static int check_image(const char *path, struct dink_err *err)
 	return dink_err_hint(err, "dink disk show %s", path);
 }
 
-static int open_image(struct dink_args *args, bool writable, struct dink_look **ret,
-		      struct dink_err *err)
+static int open_image(struct dink_args *args, struct dink_look **ret, struct dink_err *err)
 {
 	_cleanup_(dink_kernel_clear) struct dink_kernel k = {};
 	struct dink_look_how how;
 	int r = check_image(args->v[0], err);
 
 	if (r == 0)
-		r = get_kernel(args, writable, &k, &how, err);
+		r = get_kernel(args, &k, &how, err);
 	return r < 0 ? r : dink_look_open(args->v[0], &how, ret, err);
 }
 
@@ -97,7 +95,7 @@ static int run_disk_resize(struct dink_args *args, struct dink_err *err)
 		return r < 0 ? r : 0;
 	r = dink_disk_probe(args->v[0], &p, err);
 	if (r == 0 && p.type && STREQ(p.type, "btrfs"))
-		r = get_kernel(args, true, &k, &how, err);
+		r = get_kernel(args, &k, &how, err);
 	return r < 0 ? r : dink_disk_resize(args->v[0], bytes, &how, err);
 }
 
@@ -112,7 +110,7 @@ static int run_disk_trim(struct dink_args *args, struct dink_err *err)
 	if (r == 0)
 		r = dink_disk_probe(args->v[0], &before, err);
 	if (r == 0)
-		r = get_kernel(args, true, &k, &how, err);
+		r = get_kernel(args, &k, &how, err);
 	if (r == 0)
 		r = dink_disk_trim(args->v[0], &how, err);
 	if (r == 0)
@@ -179,7 +177,7 @@ static int run_disk_docker(struct dink_args *args, struct dink_err *err)
 	int r = check_absolute(root, err);
 
 	if (r == 0)
-		r = open_image(args, false, &in, err);
+		r = open_image(args, &in, err);
 	if (r == 0)
 		r = dink_store_read(in, root, &store, err);
 	if (r < 0)
@@ -228,7 +226,7 @@ static int run_disk_ls(struct dink_args *args, struct dink_err *err)
 	int r = check_absolute(path, err);
 
 	if (r == 0)
-		r = open_image(args, false, &in, err);
+		r = open_image(args, &in, err);
 	if (r < 0)
 		return r;
 	if (!o->as_list)
@@ -245,7 +243,7 @@ static int run_disk_cat(struct dink_args *args, struct dink_err *err)
 	int r = check_paths(args, 1, args->n, err);
 
 	if (r == 0)
-		r = open_image(args, false, &in, err);
+		r = open_image(args, &in, err);
 	for (int i = 1; r == 0 && i < args->n; i++)
 		r = dink_look_download(in, args->v[i], "/dev/stdout", err);
 	return r;
@@ -259,7 +257,7 @@ static int run_disk_copy_out(struct dink_args *args, struct dink_err *err)
 	if (r == 0)
 		r = check_local(args, args->n - 1, args->n, err);
 	if (r == 0)
-		r = open_image(args, false, &in, err);
+		r = open_image(args, &in, err);
 	for (int i = 1; r == 0 && i < args->n - 1; i++)
 		r = dink_look_copy_out(in, args->v[i], args->v[args->n - 1], err);
 	return r;
@@ -267,16 +265,20 @@ static int run_disk_copy_out(struct dink_args *args, struct dink_err *err)
 
 static int run_disk_copy_in(struct dink_args *args, struct dink_err *err)
 {
-	_cleanup_(dink_look_freep) struct dink_look *in = NULL;
-	int r = check_absolute(args->v[args->n - 1], err);
+	_cleanup_(dink_kernel_clear) struct dink_kernel k = {};
+	struct dink_look_how how;
+	const int last = args->n - 1;
+	int r = check_absolute(args->v[last], err);
 
 	if (r == 0)
-		r = check_local(args, 1, args->n - 1, err);
+		r = check_local(args, 1, last, err);
 	if (r == 0)
-		r = open_image(args, true, &in, err);
-	for (int i = 1; r == 0 && i < args->n - 1; i++)
-		r = dink_look_copy_in(in, args->v[i], args->v[args->n - 1], err);
-	return r < 0 ? r : dink_look_end(in, err);
+		r = check_image(args->v[0], err);
+	if (r == 0)
+		r = get_kernel(args, &k, &how, err);
+	return r < 0 ? r
+		     : dink_disk_copy_in(args->v[0], args->v + 1, (size_t)last - 1, args->v[last],
+					 &how, err);
 }
 
 static const struct dink_opt ls_opts[] = {

@@ -3,6 +3,8 @@
 #include "tests/unit/unit.h"
 
 #include "loopdev/loopdev.h"
+#include "loopdev/watch.h"
+#include "loopdev/whole.h"
 #include "provision/base/file.h"
 #include "provision/base/units.h"
 
@@ -340,6 +342,50 @@ static void mount_refuses_no_filesystem(void **state _unused_)
 	assert_non_null(strstr(err.msg, "holds no filesystem"));
 }
 
+/* QEMU marks what it does by read locks on single bytes of the image: 100 it reads, 101 it writes */
+static void lock_byte(int fd, off_t byte)
+{
+	struct flock l = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &l), 0);
+}
+
+static void a_qemu_that_writes_is_a_writer(void **state _unused_)
+{
+	_cleanup_free_ char *path = in_dir("qemu");
+
+	create(path, "ext4", 16 << 20);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	lock_byte(fd, 100);
+	assert_false(dink_disk_has_writer(path));
+	lock_byte(fd, 101);
+	assert_true(dink_disk_has_writer(path));
+	close(TAKE_FD(fd));
+	assert_false(dink_disk_has_writer(path));
+}
+
+static void a_watch_ends_who_does_not_answer(void **state _unused_)
+{
+	_cleanup_(dink_err_clear) struct dink_err err = {};
+	struct dink_watch *w;
+	int status;
+
+	assert_int_equal(dink_watch_start(&w, &err), 0);
+	dink_watch_limit(w, 1);
+	pid_t child = fork();
+	if (child == 0) {
+		/* past the limit of a watch that does nothing, for the test must end */
+		sleep(20);
+		_exit(0);
+	}
+	assert_int_equal(dink_watch_expired(w), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	assert_int_equal(dink_watch_expired(w), 1);
+	dink_watch_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -349,6 +395,8 @@ int main(void)
 		cmocka_unit_test(create_takes_over_a_leftover),
 		cmocka_unit_test(options_follow_compression),
 		cmocka_unit_test(identity_survives_json),
+		cmocka_unit_test(a_qemu_that_writes_is_a_writer),
+		cmocka_unit_test(a_watch_ends_who_does_not_answer),
 		cmocka_unit_test(attach_is_exclusive),
 		cmocka_unit_test(detach_leaves_strangers),
 		cmocka_unit_test(attach_read_only_is_shared),
