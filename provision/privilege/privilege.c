@@ -179,20 +179,36 @@ static bool has_disk_at(const struct dink_layer *l, const char *target)
 	return false;
 }
 
-/* The layer's own security modules confine what the table's grants allow; only on the host. */
+/* The need by which a layer mounts; DINK_NEED_MAX_ if it does not. */
+static enum dink_need mounting_need(uint32_t needs)
+{
+	for (size_t i = 0; i < dink_n_need_grants; i++) {
+		const struct dink_need_grant *row = &dink_need_grants[i];
+
+		if ((needs & 1u << row->need) &&
+		    ((row->kind == DINK_GRANT_CAPABILITY && STREQ(row->what, "CAP_SYS_ADMIN")) ||
+		     (row->kind == DINK_GRANT_SYSCALL && STREQ(row->what, "mount"))))
+			return row->need;
+	}
+	return DINK_NEED_MAX_;
+}
+
+/* The engine's security modules deny mounts, whatever was granted; only on the host. */
 static void add_lsm(const struct collector *c, const struct dink_layer *l, const char *path,
 		    uint32_t needs)
 {
-	if (!needs || in_guest(l))
+	enum dink_need need = mounting_need(needs);
+
+	if (need == DINK_NEED_MAX_ || in_guest(l))
 		return;
 	if (c->facts->apparmor)
 		add_grant(c->out, DINK_GRANT_LSM, "apparmor=unconfined",
 			  xasprintf("%s %s: the engine's AppArmor profile denies every mount", path,
-				    dink_need_text(DINK_NEED_RUNC_CHILD)));
+				    dink_need_text(need)));
 	if (c->facts->selinux)
 		add_grant(c->out, DINK_GRANT_LSM, "label=disable",
 			  xasprintf("%s %s: the engine's SELinux domain denies mounts", path,
-				    dink_need_text(DINK_NEED_RUNC_CHILD)));
+				    dink_need_text(need)));
 }
 
 static void collect(const struct collector *c, const struct dink_layer *l, const char *path,

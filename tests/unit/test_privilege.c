@@ -175,6 +175,28 @@ static void test_host_decides(void **state _unused_)
 	assert_null(grant(in, "apparmor=unconfined"));
 }
 
+/* The engine's AppArmor profile is taken from those alone that mount. */
+static void test_lsm(void **state _unused_)
+{
+	static const char yaml[] = "dink: 1\n"
+				   "name: lsm\n"
+				   "layers:\n"
+				   "  t: {image: debian, needs: [trace-child, supervisor-init]}\n"
+				   "  u: {image: debian, needs: [userns-child]}\n";
+	_cleanup_(free_world) struct world w = make_world(yaml, "debian13-kvm");
+	_cleanup_(dink_privileges_freep) struct dink_privileges *t =
+		grants(&w, w.s->layers[0], "lsm/t");
+	_cleanup_(dink_privileges_freep) struct dink_privileges *u =
+		grants(&w, w.s->layers[1], "lsm/u");
+
+	assert_true(w.f->apparmor);
+	assert_int_equal(count(t, DINK_GRANT_LSM), 0);
+	assert_int_equal(count(u, DINK_GRANT_LSM), 1);
+	assert_string_equal(grant(u, "apparmor=unconfined")->reasons.v[0],
+			    "lsm/u starts containers in user namespaces: the engine's AppArmor "
+			    "profile denies every mount");
+}
+
 static void expect_refused(const char *yaml, const char *host, const char *message,
 			   const char *hint)
 {
@@ -472,6 +494,7 @@ int main(void)
 		cmocka_unit_test(test_walls),
 		cmocka_unit_test(test_leaves_get_nothing),
 		cmocka_unit_test(test_host_decides),
+		cmocka_unit_test(test_lsm),
 		cmocka_unit_test(test_declared),
 		cmocka_unit_test(test_leave_out),
 		cmocka_unit_test(test_plain_clone),
