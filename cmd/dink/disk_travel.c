@@ -32,11 +32,14 @@ static void print_snapshot(struct json_object *o)
 	       dink_json_str_or(o, "path", ""));
 }
 
-static int list_snapshots(struct dink_args *args)
+static int list_snapshots(struct dink_args *args, struct dink_err *err)
 {
 	_cleanup_json_ struct json_object *all = dink_disk_snapshots(args->v[1]);
 	size_t n = json_object_array_length(all);
 
+	/* snapshots of an image that is gone are worth a list */
+	if (n == 0 && access(args->v[1], F_OK) < 0)
+		return dink_err_set(err, DINK_E_HOST, errno, "open %s", args->v[1]);
 	if (args->json) {
 		cmd_print_json(TAKE_PTR(all));
 		return 0;
@@ -60,7 +63,7 @@ static int run_disk_snapshot(struct dink_args *args, struct dink_err *err)
 	const char *verb = args->v[0], *file = args->v[1], *name = args->v[2];
 
 	if (STREQ(verb, "list") && args->n == 2)
-		return list_snapshots(args);
+		return list_snapshots(args, err);
 	if (args->n != 3)
 		return wrong_words(err);
 	dink_catch_interrupts();
