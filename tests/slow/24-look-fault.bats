@@ -262,7 +262,9 @@ again() {
 		sleep 0.1
 	done
 	kill -KILL $pid
-	wait $pid || true
+	status=0
+	wait $pid || status=$?
+	[ "$status" -eq 137 ]
 	if qemus; then
 		run -6 "$dink" disk "${words[@]}"
 		[[ $output == *"is being made"* ]]
