@@ -309,7 +309,7 @@ int dink_look_open(const char *image, const struct dink_look_how *how, struct di
 		r = prepare_appliance(how, &dir, err);
 	if (r == 0)
 		r = dink_watch_start(&i->watch, err);
-	if (r < 0)
+	if (r < 0 || !dir)
 		return r;
 	i->g = i->call.create();
 	if (!i->g)

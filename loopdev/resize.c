@@ -129,6 +129,10 @@ static int check_size(const char *type, const char *path, uint64_t bytes, struct
 	if (bytes == 0 || bytes % 4096 != 0)
 		return dink_err_set(err, DINK_E_USAGE, 0,
 				    "the size is 0, or no multiple of 4096 bytes");
+	/* btrfs_ioctl_resize() in the kernel */
+	if (STREQ(type, "btrfs") && bytes < 256ULL << 20)
+		return dink_err_set(err, DINK_E_USAGE, 0,
+				    "no kernel resizes a btrfs to less than 256 MiB");
 	return 0;
 }
 

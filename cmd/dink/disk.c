@@ -320,7 +320,7 @@ static const struct dink_opt rm_opts[] = {
 	 .long_name = "force",
 	 .kind = DINK_OPT_FLAG,
 	 .offset = offsetof(struct force_opts, force),
-	 .help = "also a file that holds no filesystem"},
+	 .help = "also a file that holds no filesystem, and its snapshots"},
 	{},
 };
 

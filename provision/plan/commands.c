@@ -106,6 +106,29 @@ static void docker_command(struct dink_plan_layer *l, const struct dink_strv *ke
 }
 
 /*
+ * The service has them as words, since what it is told by words it reads nowhere else. The podman
+ * command in the layer reads them from the environment, but only if there is a storage.conf: the
+ * image has one that says what podman does anyhow.
+ */
+static void add_image_stores(struct dink_plan_layer *l)
+{
+	_cleanup_str_ struct dink_str all = {};
+
+	for (size_t i = 0; i < l->n_disks; i++) {
+		if (!l->disks[i].image_store)
+			continue;
+		dink_str_addf(&all, "%soverlay.imagestore=%s/storage", all.len ? "," : "",
+			      l->disks[i].target);
+		dink_strv_addf(&l->command, "--storage-opt=overlay.imagestore=%s/storage",
+			       l->disks[i].target);
+	}
+	if (!all.len || l->spec->rootless)
+		return;
+	dink_strv_add(&l->env, "CONTAINERS_STORAGE_CONF=/etc/containers/image-store.conf");
+	dink_strv_addf(&l->env, "STORAGE_OPTS=%s", all.s);
+}
+
+/*
  * As a user with crun: where a new sysfs cannot be had, since the layer's own has masked folders, it
  * binds that one; runc gives up. The podman command in the layer gets the driver by the environment.
  */
@@ -115,10 +138,7 @@ static void podman_command(struct dink_plan_layer *l)
 	dink_strv_addl(&l->command, "podman", "--storage-driver", l->storage_driver, NULL);
 	/* Podman's own default, crun, wants CAP_SYS_RESOURCE to load the device filter of cgroup v2 */
 	dink_strv_addl(&l->command, "--runtime", l->spec->rootless ? "crun" : "runc", NULL);
-	for (size_t i = 0; i < l->n_disks; i++)
-		if (l->disks[i].image_store)
-			dink_strv_addf(&l->command, "--storage-opt=overlay.imagestore=%s/storage",
-				       l->disks[i].target);
+	add_image_stores(l);
 	dink_strv_addl(&l->command, "system", "service", "--time=0", NULL);
 	dink_strv_addf(&l->command, "unix://%s", dink_plan_socket(l->spec));
 }

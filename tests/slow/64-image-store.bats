@@ -1,9 +1,11 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # A disk with one podman's store gives another its images (image_store: true): what dink plans for
-# such a layer, carried out by the host's podman on the same disk. Needs root and podman.
+# such a layer, carried out by the host's podman on the same disk, and such a layer itself. Needs root,
+# podman and dockerd.
 
 bats_require_minimum_version 1.5.0
+load scenario
 
 setup() {
 	dink=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)/build/dink
@@ -70,4 +72,50 @@ planned() {
 	[ "$(sha256sum <base.img)" = "$sum" ]
 	"$dink" disk mount -q base.img base
 	run -6 "$dink" disk mount --read-only base.img tree
+}
+
+# a podman layer whose daemon has the disk named $1, other disks of the layer $2, both of ext4
+podman_layer() {
+	cat <<-END
+		dink: 1
+		name: $name
+		disks:
+		  base: {size: 512MiB, filesystem: ext4}
+		  own: {size: 512MiB, filesystem: ext4}
+		layers:
+		  pod:
+		    image: podman-host
+		    daemon: podman
+		    disks: {$1: /var/lib/containers$2}
+		    layers:
+		      inner: {image: debian, command: [sleep, infinity]}
+	END
+}
+
+@test "a podman layer has the other one's images, for its API, its own command and its children" {
+	local scenario name=image-store pod=image-store/pod
+	scenario=$BATS_TEST_TMPDIR/x.yaml
+	podman_layer base >"$scenario"
+	scenario_up
+	# shellcheck disable=SC2153 # scenario.bash sets it
+	"$DINK" down -q --wait $name
+	podman_layer own ", base: {target: /srv/base, read_only: true, image_store: true}" >"$scenario"
+	scenario_start
+	sum=$("$DINK" disk show "$DINK_STATE_DIR/instances/$name/disks/base.img" --json | jq .allocated_bytes)
+	images=$("$DINK" image ls $pod --json | jq -r '.[].names[]')
+	listed=$(dx $pod -- podman images --format '{{.Repository}} {{.ReadOnly}}')
+	root=$(dx $pod -- grep -o 'lowerdir=/srv/base/storage/overlay[^:,]*' /proc/mounts | wc -l)
+	own=$(dx $pod -- du -skx /var/lib/containers/storage | cut -f1)
+	inner=$(dx $pod/inner -- cat /etc/debian_version)
+	run -5 "$DINK" image rm $pod:debian
+	refused=$output
+	after=$("$DINK" disk show "$DINK_STATE_DIR/instances/$name/disks/base.img" --json | jq .allocated_bytes)
+	scenario_down
+	[ "$images" = localhost/debian:latest ]
+	[ "$listed" = "localhost/debian true" ]
+	[ "$root" -ge 1 ]
+	[ "$own" -lt 1000 ]
+	[[ $inner == 12* ]]
+	[[ $refused == *"read-only image"* ]]
+	[ "$after" -eq "$sum" ]
 }
