@@ -38,8 +38,10 @@ addresses() { engine inspect -f '{{.NetworkSettings.IPAddress}}' $name.host-2 $n
 	[ "$(at 3 config ls --format '{{.Name}}')" = late ]
 	before=$(addresses)
 	"$DINK" down -q --wait $name
-	# two that come before them take their addresses
-	sed -i 's/^layers:/&\n  other: {count: 2, image: debian, command: [sleep, infinity]}/' "$scenario"
+	# two that start before them, since they are to be reached, have their addresses
+	other='{image: debian, command: [sleep, infinity]}'
+	sed -i "s/^layers:/&\n  first: $other\n  second: $other/; s/swarm: manager/&\n    reach: [first, second]/" \
+		"$scenario"
 	DINK_DEBUG=step "$DINK" up -q "$scenario" 2>"$T/up.err"
 	[ "$(addresses)" != "$before" ]
 	grep -E "the log of $name/host-[123] ends at [0-9]+\.[0-9]+" "$T/up.err"
