@@ -27,10 +27,10 @@
 /*
  * A guest under a working KVM is done in a second, nested in an emulator in four. One that is
  * silent for a part of its time, from its start or in between, hangs; one that goes on talking is
- * given all of it, since the machine may be busy. In a layer, whose KVM is emulated and shares a
- * busy host, 8 s of silence were not enough: a wrong "no" makes the VMs there many times slower.
+ * given all of it, since the machine may be busy. In a layer, whose KVM is emulated on a host that it
+ * shares, it is given longer: a wrong "no" makes the VMs there many times slower.
  */
-enum { PROBE_MS = 60000, PROBE_IN_LAYER_MS = 210000, SILENT_PART = 7, PROBE_TEXT_MAX = 1 << 20 };
+enum { PROBE_MS = 60000, PROBE_IN_LAYER_MS = 120000, SILENT_PART = 7, PROBE_TEXT_MAX = 1 << 20 };
 
 /* What VMs use under KVM: that another model might run would help none of them. */
 static const char probe_cpu[] = "host";
