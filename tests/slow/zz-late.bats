@@ -43,6 +43,7 @@ addresses() { engine inspect -f '{{.NetworkSettings.IPAddress}}' $name.host-2 $n
 	sed -i "s/^layers:/&\n  first: $other\n  second: $other/; s/swarm: manager/&\n    reach: [first, second]/" \
 		"$scenario"
 	DINK_DEBUG=step "$DINK" up -q "$scenario" 2>"$T/up.err"
+	cp "$T/up.err" /var/tmp/h-rob/late.up.err; { echo "$before"; addresses; } >/var/tmp/h-rob/late.addr
 	[ "$(addresses)" != "$before" ]
 	grep -E "the log of $name/host-[123] ends at [0-9]+\.[0-9]+" "$T/up.err"
 	for n in 1 2 3; do
