@@ -26,10 +26,11 @@
 
 /*
  * A guest under a working KVM is done in a second, nested in an emulator in four. One that is
- * silent for SILENT_MS, from its start or in between, hangs; one that goes on talking is given
- * PROBE_MS, since the machine may be busy.
+ * silent for a part of its time, from its start or in between, hangs; one that goes on talking is
+ * given all of it, since the machine may be busy. In a layer, whose KVM is emulated on a host that it
+ * shares, it is given longer: a wrong "no" makes the VMs there many times slower.
  */
-enum { SILENT_MS = 8000, PROBE_MS = 60000, PROBE_TEXT_MAX = 1 << 20 };
+enum { PROBE_MS = 60000, PROBE_IN_LAYER_MS = 120000, SILENT_PART = 7, PROBE_TEXT_MAX = 1 << 20 };
 
 /* What VMs use under KVM: that another model might run would help none of them. */
 static const char probe_cpu[] = "host";
@@ -190,7 +191,7 @@ static enum probe_end watch_probe(struct probe *p, uint32_t timeout_ms)
 			return PROBE_INTR;
 		if (now - begin >= timeout_ms)
 			return PROBE_SLOW;
-		if (now - p->heard >= SILENT_MS)
+		if (now - p->heard >= timeout_ms / SILENT_PART)
 			return PROBE_SILENT;
 	}
 }
@@ -247,7 +248,7 @@ static char *explain(const struct probe *p, enum probe_end end, const char *cpu,
 	case PROBE_SILENT:
 		return xasprintf("a probe guest (-cpu %s) %s %u s", cpu,
 				 spoke ? "began to boot, then hung for" : "said nothing for",
-				 SILENT_MS / 1000);
+				 timeout_ms / SILENT_PART / 1000);
 	case PROBE_SLOW:
 		return xasprintf("a probe guest (-cpu %s) did not finish booting within %u s", cpu,
 				 timeout_ms / 1000);
@@ -298,19 +299,20 @@ bool dink_probe_guest(const char *qemu, const char *kernel, const char *accel, c
 	return ok;
 }
 
-static void prove(struct dink_facts *f, const char *qemu, const char *kernel,
+static void prove(struct dink_facts *f, const char *qemu, const char *kernel, uint32_t timeout_ms,
 		  const struct dink_progress *progress)
 {
 	_cleanup_free_ char *why = NULL;
 
 	dink_progress(progress, "booting a probe guest under KVM", 0, 0);
-	if (dink_probe_guest(qemu, kernel, "kvm", probe_cpu, PROBE_MS, &why))
+	if (dink_probe_guest(qemu, kernel, "kvm", probe_cpu, timeout_ms, &why))
 		dink_usable_yes(&f->kvm);
 	else
 		dink_usable_no(&f->kvm, "/dev/kvm opens, but %s", why);
 }
 
-void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress *progress)
+static void probe_kvm(struct dink_facts *f, bool boot, uint32_t timeout_ms,
+		      const struct dink_progress *progress)
 {
 	const struct dink_tool_fact *qemu = dink_facts_tool(f, "qemu-system-x86_64");
 	_cleanup_free_ char *kernel = NULL, *identity = NULL;
@@ -329,9 +331,14 @@ void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress 
 					       "guest with: run `dink kernel build`");
 	if (!boot)
 		return dink_usable_no(&f->kvm, "not proven yet: run `dink doctor`");
-	prove(f, qemu->path, kernel, progress);
+	prove(f, qemu->path, kernel, timeout_ms, progress);
 	if (!dink_interrupted())
 		save_cached(f, identity);
+}
+
+void dink_probe_kvm(struct dink_facts *f, bool boot, const struct dink_progress *progress)
+{
+	probe_kvm(f, boot, PROBE_MS, progress);
 }
 
 void dink_prove_kvm(const char *qemu, struct dink_usable *ret)
@@ -348,6 +355,6 @@ void dink_prove_kvm(const char *qemu, struct dink_usable *ret)
 	}
 	boot[strcspn(boot, "\n")] = '\0';
 	f.boot_id = boot;
-	dink_probe_kvm(&f, true, NULL);
+	probe_kvm(&f, true, PROBE_IN_LAYER_MS, NULL);
 	*ret = f.kvm;
 }

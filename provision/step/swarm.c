@@ -419,8 +419,13 @@ static int join(struct swarm *s, struct node *n, struct dink_err *err)
 	r = call(n, "/swarm/join", body, &why);
 	if (wait_in(s, n, dink_step_timeout_ms(s->ctx), &late) == 0)
 		return 0;
-	dink_err_move(err, r < 0 && late.code != DINK_E_INTR ? &why : &late);
-	return -EIO;
+	if (r == 0 || late.code == DINK_E_INTR) {
+		dink_err_move(err, &late);
+		return -EIO;
+	}
+	dink_err_move(err, &why);
+	return dink_err_push(err, "%s, which is no ready node %u s later (dink up --timeout)",
+			     n->layer, dink_step_timeout_ms(s->ctx) / 1000);
 }
 
 static int bring_in(struct swarm *s, struct node *n, struct dink_err *err)

@@ -586,8 +586,12 @@ static void boot_overdue(void *ctx)
 
 	m->boot_timer = NULL;
 	mon_drain_logs(m);
-	dink_err_set(&err, DINK_E_CHILD, ETIMEDOUT, "the guest did not start within %u s",
-		     m->boot_ms / 1000);
+	/* with next to none of the processor it was starved, with much it was slow or stood still */
+	dink_err_set(
+		&err, DINK_E_CHILD, ETIMEDOUT,
+		"the guest did not start within %u s, of which QEMU had the processor for %lld s",
+		m->boot_ms / 1000, cpu_ms(&m->qemu) / 1000);
+	dink_err_hint(&err, "dink up --timeout, or dink-vm --boot-timeout, gives it longer");
 	dink_err_detail(&err, m->console.tail);
 	mon_fail(m, &err);
 }
