@@ -210,7 +210,7 @@ on_btrfs() {
 	[ "$(sha256sum b.img)" = "$before" ]
 	run -0 "$dink" disk clone --force a.img b.img
 	[ "$(blkid -p -o value -s TYPE b.img)" = btrfs ]
-	run -4 --separate-stderr "$dink" disk clone missing.img c.img
+	run -2 --separate-stderr "$dink" disk clone missing.img c.img
 	[ ! -e c.img ]
 	[ ! -e c.img.partial ]
 	# cut off behind its superblock

@@ -313,7 +313,8 @@ relay() {
 	check 2 "there is no instance nothere: No such file or directory
   hint: dink status lists them; dink up SCENARIO makes one" copy "$a:app:1" "$b,nothere/x"
 	check 2 "$b is named twice" copy "$a:app:1" "$b,$b"
-	check 4 "there is no image none:1" copy "$a:none:1" "$b"
+	check 4 "there is no image none:1
+  hint: dink image ls LAYER shows what there is" copy "$a:none:1" "$b"
 	check 2 "docker-archive: names nothing" copy "$a:app:1" docker-archive:
 	check 2 "unix://s: the path is not absolute" ls unix://s
 	check 4 "connect to $PWD/none: No such file or directory
