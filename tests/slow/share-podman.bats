@@ -46,7 +46,7 @@ teardown_file() {
 			DOCKER_HOST=unix://$T/podman/sock "$DINK" down -q --wait --volumes "$name" || status=1
 		stop_podman
 	fi
-	end_conmons "$T/home"
+	end_users
 	scenario_down || status=1
 	return "$status"
 }
@@ -67,6 +67,16 @@ look='cat /etc/note; cat </dev/tcp/web/80; echo bad >/etc/note'
 	[ "$(docker inspect -f '{{.Id}}' share.box)" = "$id" ]
 	"$DINK" down -q --volumes share
 	stop_podman
+}
+
+# Without root its service is two processes, and at times the one that was told leaves the other one.
+end_users() {
+	local p
+	end_conmons "$T/home"
+	for p in $(pgrep -f "^podman system service .*$T/home"); do
+		kill "$p"
+		while kill -0 "$p" 2>/dev/null; do sleep 0.1; done
+	done
 }
 
 # In a mount namespace with a user of its own, who has ids to give to containers.
@@ -103,8 +113,8 @@ look='cat /etc/note; cat </dev/tcp/web/80; echo bad >/etc/note'
 		done
 		exec env -u DINK_STATE_DIR -u DINK_RUN_DIR HOME="$T/home" XDG_RUNTIME_DIR="$T/home/xdg" TMPDIR="$T/home" \
 			DINK_CACHE_DIR="$T/home/cache" \
-			setpriv --reuid 4321 --regid 4321 --init-groups --inh-caps=-all bash "$T/life"'
-	end_conmons "$T/home"
+			setpriv --reuid 4321 --regid 4321 --init-groups --inh-caps=-all bash "$T/life" 3>&-'
+	end_users
 	echo "$output"
 	[[ $output == *"podman "*" answers at $T/home/xdg/sock"* ]]
 	[[ $output == *from-the-host*from-web*"Read-only file system"*"status 1"* ]]
