@@ -102,7 +102,7 @@ images_vm() {
 	floor=$wall
 	clock vm_write
 	awk -v p="$peer" -v d="$floor" -v w="$wall" 'BEGIN {
-		printf "  as many bytes there: SHA-256 %s s, written %s s: at most %.2fx\n", d, w, p / (d + w) }'
+		printf "  as many bytes there: SHA-256 %s s, writing %s s; one after the other %.2fx\n", d, w, p / (d + w) }'
 }
 
 daemons_start() {
