@@ -69,12 +69,13 @@ look='cat /etc/note; cat </dev/tcp/web/80; echo bad >/etc/note'
 	stop_podman
 }
 
-# Without root its service is two processes, and at times the one that was told leaves the other one.
+# All that is that user's, whom this file alone has: without root the service is two processes, of which
+# the one that was told may leave the other, and a third one holds the namespaces for the next podman.
 end_users() {
 	local p
 	end_conmons "$T/home"
-	for p in $(pgrep -f "^podman system service .*$T/home"); do
-		kill "$p"
+	for p in $(pgrep -u 4321); do
+		kill "$p" 2>/dev/null || continue # gone with another
 		while kill -0 "$p" 2>/dev/null; do sleep 0.1; done
 	done
 }
