@@ -114,6 +114,8 @@ extern const struct dink_opt cmd_common_opts[];
 void cmd_print_help(FILE *out, const struct dink_command *c);
 void cmd_print_overview(FILE *out);
 
+/* cmd_check_file() - that a file which the command line names is there; else DINK_E_USAGE (main.c) */
+int cmd_check_file(const char *path, struct dink_err *err);
 /* cmd_print_json() - to stdout, with a final newline; takes the object */
 void cmd_print_json(struct json_object *o);
 /* cmd_print_proof() - dink_instance_proof()'s list for people (up.c) */

@@ -73,10 +73,11 @@ static int check_paths(struct dink_args *args, int from, int to, struct dink_err
 /* Operands from..to-1 are files or folders here. */
 static int check_local(struct dink_args *args, int from, int to, struct dink_err *err)
 {
-	for (int i = from; i < to; i++)
-		if (access(args->v[i], F_OK) < 0)
-			return dink_err_set(err, DINK_E_USAGE, errno, "open %s", args->v[i]);
-	return 0;
+	int r = 0;
+
+	for (int i = from; r == 0 && i < to; i++)
+		r = cmd_check_file(args->v[i], err);
+	return r;
 }
 
 static int run_disk_resize(struct dink_args *args, struct dink_err *err)

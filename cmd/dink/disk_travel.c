@@ -36,10 +36,11 @@ static int list_snapshots(struct dink_args *args, struct dink_err *err)
 {
 	_cleanup_json_ struct json_object *all = dink_disk_snapshots(args->v[1]);
 	size_t n = json_object_array_length(all);
-
 	/* snapshots of an image that is gone are worth a list */
-	if (n == 0 && access(args->v[1], F_OK) < 0)
-		return dink_err_set(err, DINK_E_USAGE, errno, "open %s", args->v[1]);
+	int r = n == 0 ? cmd_check_file(args->v[1], err) : 0;
+
+	if (r < 0)
+		return r;
 	if (args->json) {
 		cmd_print_json(TAKE_PTR(all));
 		return 0;

@@ -203,6 +203,11 @@ static void free_options(const struct dink_command *c, void *opts)
 	free(opts);
 }
 
+int cmd_check_file(const char *path, struct dink_err *err)
+{
+	return access(path, F_OK) < 0 ? dink_err_set(err, DINK_E_USAGE, errno, "open %s", path) : 0;
+}
+
 /* A file that is not there is a mistake on the command line, and told before anything is begun. */
 static int check_files(const struct dink_args *args, struct dink_err *err)
 {
@@ -210,8 +215,8 @@ static int check_files(const struct dink_args *args, struct dink_err *err)
 	int r = 0;
 
 	for (int i = 0; r == 0 && i < n && i < args->n; i++)
-		if (!STREQ(args->v[i], "-") && access(args->v[i], F_OK) < 0)
-			r = dink_err_set(err, DINK_E_USAGE, errno, "open %s", args->v[i]);
+		if (!STREQ(args->v[i], "-"))
+			r = cmd_check_file(args->v[i], err);
 	if (r < 0 && dink_starts_with(args->command->name, "disk "))
 		dink_err_hint(err, "dink disk list shows the disks of instances");
 	return r;
